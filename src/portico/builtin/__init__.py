@@ -1,0 +1,1 @@
+"""The built-in collections, declared once, and their migrations."""

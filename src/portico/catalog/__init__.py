@@ -1,0 +1,1 @@
+"""The collections being served: declared ones merged over discovered ones, as an immutable snapshot."""

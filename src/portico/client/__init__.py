@@ -1,0 +1,1 @@
+"""The Python client, which needs nothing of the server."""

@@ -1,0 +1,1 @@
+"""The engines: each compiles a scoped query for one kind of database and runs it."""

@@ -1,0 +1,1 @@
+"""What the two SQL engines share: compiling queries, data definition and reflection."""

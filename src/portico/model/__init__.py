@@ -1,0 +1,1 @@
+"""The vocabulary: collections, fields, identities, scopes and pages as frozen values."""

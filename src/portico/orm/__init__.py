@@ -1,0 +1,1 @@
+"""The library for services that hold their own sessions."""

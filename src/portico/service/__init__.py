@@ -1,0 +1,1 @@
+"""The pipeline of every call: plan, authorize, scope, execute, record."""

@@ -1,0 +1,1 @@
+"""Control data (services, keys, jobs, sessions) and its repositories."""

@@ -1,0 +1,1 @@
+"""The ways to write a query: each module turns one syntax into the same tree."""

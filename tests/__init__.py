@@ -1,0 +1,1 @@
+"""The tests: pure ones by package, and the rest against real servers."""
