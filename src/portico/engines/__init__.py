@@ -1,1 +1,1 @@
-"""The engines: each compiles a scoped query for one kind of database and runs it."""
+"""One folder for each engine. `base` is the contract; the engines do not know each other."""

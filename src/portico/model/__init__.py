@@ -1,1 +1,1 @@
-"""The vocabulary: collections, fields, identities, scopes and pages as frozen values."""
+"""The vocabulary: frozen types that every other package speaks in."""

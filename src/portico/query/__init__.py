@@ -1,1 +1,1 @@
-"""What was asked and what it resolved to: the syntax tree, its binding to a collection, and the scoped query that engines accept."""
+"""What is asked, in three stages: raw (`ast`), resolved against a schema (`bound`), and limited to a scope (`scoped`)."""

@@ -1,0 +1,174 @@
+"""The contract of an engine: compile a scoped query once, then run it for a list of calls.
+
+An engine accepts `ScopedQuery` and nothing else. Driver errors are translated into Portico's own at its boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from portico.errors import PorticoError
+from portico.model.collection import Collection
+from portico.model.identity import Actor
+from portico.model.page import Changed, Document, Page
+from portico.model.scope import Scope
+from portico.query.capabilities import Capability
+from portico.query.scoped import Export, ScopedQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One caller's run of a plan: its bound values in parameter order, whose documents, and who asks."""
+
+    values: tuple[object, ...]
+    scope: Scope
+    actor: Actor
+
+
+Answer = Document | Page | Changed | None
+"""What one call gets: None is "not found". `Count` answers a `Changed` with the count."""
+
+Outcome = Document | Page | Changed | PorticoError | None
+"""An answer, or the error of this call alone."""
+
+Isolation = Literal["read_committed", "repeatable_read", "serializable"]
+
+
+class Compiled(Protocol):
+    """A scoped query made ready to run, possibly for many calls at once. Engines add their own members."""
+
+    @property
+    def query(self) -> ScopedQuery:
+        """What was compiled."""
+        ...
+
+    @property
+    def joint(self) -> bool:
+        """Whether calls of this plan may share a statement (bounded cost, nothing that waits for locks of others)."""
+        ...
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """Connections of one pool: `size` open in all, `checked_in` idle, `checked_out` in use, `overflow` beyond the minimum, `invalid` being replaced.
+
+    `waits` counts the callers that wait now.
+    """
+
+    size: int
+    checked_in: int
+    checked_out: int
+    overflow: int
+    invalid: int
+    waits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a health check found: `latency_ms` of one round trip; `error` is a stable code or None."""
+
+    healthy: bool
+    latency_ms: float
+    pool: PoolStatus
+    error: str | None = None
+
+
+class Transaction(Protocol):
+    """An open transaction on one connection. Calls run one at a time, in the order they come."""
+
+    async def run(self, plan: Compiled, call: Call, *, timeout: float | None = None) -> Answer:
+        """Run one call inside; raises PorticoError. `timeout` is in seconds."""
+        ...
+
+    async def savepoint(self, name: str) -> None:
+        """Set a savepoint."""
+        ...
+
+    async def rollback_to(self, name: str) -> None:
+        """Undo what came after the savepoint."""
+        ...
+
+    async def commit(self) -> None:
+        """Make it durable. Raises OutcomeUnknown where the connection was lost after COMMIT was sent."""
+        ...
+
+    async def rollback(self) -> None:
+        """Undo everything and give the connection back."""
+        ...
+
+
+class Engine(Protocol):
+    """One database: its connections, its dialect, its capabilities."""
+
+    @property
+    def name(self) -> str:
+        """The configured database's name."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """`sqlite`, `postgresql` or `mongodb`, for messages."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can do, known after `start`."""
+        ...
+
+    async def start(self) -> None:
+        """Open what is needed to answer. Raises DatabaseUnavailable, ConfigurationError."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what runs and close every connection."""
+        ...
+
+    def compile(self, query: ScopedQuery) -> Compiled:
+        """Make a scoped query ready to run. Raises NotSupported with the capability that it would need."""
+        ...
+
+    async def run(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Outcome]:
+        """Run one plan for one or more calls, in one statement where the plan is joint, each write committed on return.
+
+        Args:
+            plan: what `compile` gave. calls: at most 256. timeout: seconds for the statement, None for the default.
+        Returns:
+            one outcome for each call, in order: an answer, or that call's own error.
+        Raises:
+            PorticoError: the statement as a whole failed (connection, timeout).
+        """
+        ...
+
+    def stream(self, plan: Compiled, call: Call) -> AsyncIterator[bytes]:
+        """Run an `Export`: chunks of NDJSON, each a number of whole lines, in bounded memory."""
+        ...
+
+    async def begin(self, isolation: Isolation = "read_committed", *, read_only: bool = False) -> Transaction:
+        """Open a transaction. Raises PoolExhausted, DatabaseUnavailable."""
+        ...
+
+    async def reflect(self) -> tuple[Collection, ...]:
+        """Every table and view of the schemas that are served, as discovered collections (undeclared security)."""
+        ...
+
+    async def fingerprint(self) -> str:
+        """A short text that changes when the schema does; cheap enough for once a second."""
+        ...
+
+    async def health(self) -> Health:
+        """One round trip, bounded to a few seconds; never raises."""
+        ...
+
+    def pool_status(self) -> PoolStatus:
+        """The pool now."""
+        ...
+
+
+__all__ = ["Answer", "Call", "Compiled", "Engine", "Export", "Health", "Isolation", "Outcome", "PoolStatus", "Transaction"]

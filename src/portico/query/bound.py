@@ -1,0 +1,168 @@
+"""A query whose names are resolved: fields instead of names, typed parameters instead of slots. Still without any scope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from portico.model.collection import Collection, Relation
+from portico.model.field import Field, FieldType
+from portico.query.ast import CountMode, Operator
+
+
+class Special(StrEnum):
+    """Types of parameters that are not a field's: a pattern (with its flags), a JSON text, a full-text query, a count."""
+
+    LIKE = "like"
+    PATTERN = "pattern"
+    JSON_TEXT = "json"
+    SEARCH = "search"
+    COUNT = "count"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A typed value of a call: the `index`th of the call's bound values.
+
+    `type` says what Python value stands there: str for text and enums, int, float, Decimal, bool, UUID, date, aware datetime
+    in UTC, bytes, a list of these where `many` (or where the type is an array), JSON as text.
+    """
+
+    index: int
+    type: FieldType | Special
+    many: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a condition or sort key looks at.
+
+    Attributes:
+        field: the field. steps: the place inside of its JSON. as_text: taken as text.
+        type: what the value is compared as: the field's type, or inside JSON `text` (as_text), `float`, `boolean`, `string` or `json`.
+            Inside JSON a value of another JSON type than the compared one is unknown (NULL); numbers compare as IEEE doubles.
+        element: the place is relative to the element of an `elem_match`, not to the document.
+    """
+
+    field: Field | None
+    type: FieldType
+    steps: tuple[str | int, ...] = ()
+    as_text: bool = False
+    cast: bool = False
+    element: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`target operator value`, types agreed."""
+
+    target: Target
+    operator: Operator
+    value: Parameter | None = None
+    quantifier: Literal["any", "all"] | None = None
+    language: str | None = None
+    inner: Predicate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conjunction:
+    """All of `children`; none is true."""
+
+    children: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disjunction:
+    """Any of `children`; none is false."""
+
+    children: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Negation:
+    """The negation of `child`."""
+
+    child: Predicate
+
+
+Predicate = Comparison | Conjunction | Disjunction | Negation
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One member of the answered object: `name` with the value of `target`."""
+
+    name: str
+    target: Target
+    aggregate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One sort key; `nulls_first` is always said here."""
+
+    target: Target
+    descending: bool
+    nulls_first: bool
+    relation: Relation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keyset:
+    """Where a page begins: after the row whose ordering values are these parameters.
+
+    `values[i]` belongs to `order[i]`; None says that the value there was NULL (part of the shape, not a value).
+    """
+
+    values: tuple[Parameter | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Related documents inside of a document; `query` is bound to `relation.collection`."""
+
+    name: str
+    relation: Relation
+    query: BoundQuery
+    inner: bool = False
+    spread: bool = False
+
+
+@dataclass(frozen=True)
+class BoundQuery:
+    """A read with every name resolved.
+
+    `outputs` are the answered members in order. `order` ends with the key, so that it is total, wherever there is a key.
+    `limit` and `offset` are parameters of type COUNT.
+    """
+
+    collection: Collection
+    outputs: tuple[Output | Embedded, ...]
+    filter: Predicate | None = None
+    order: tuple[Order, ...] = ()
+    limit: Parameter | None = None
+    offset: Parameter | None = None
+    keyset: Keyset | None = None
+    count: CountMode | None = None
+
+
+Coercer = Callable[[object], object]
+"""Reads a raw value of a slot as its parameter's type. Raises InvalidValue subclasses (422) or InvalidRequest (400)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What `bind` gives: the query, and for each parameter which raw value it comes from and how it is read.
+
+    ``parameters[i] = coercers[i](raw[sources[i]])`` gives the bound values of one call.
+    """
+
+    query: BoundQuery
+    sources: tuple[int, ...]
+    coercers: tuple[Coercer, ...]
+
+    def values(self, raw: tuple[object, ...]) -> tuple[object, ...]:
+        """The bound values of a call whose raw values are `raw`."""
+        return tuple([coerce(raw[source]) for source, coerce in zip(self.sources, self.coercers, strict=True)])

@@ -1,0 +1,176 @@
+"""What an engine accepts, and nothing else: a bound operation together with the rule that limits it to a scope.
+
+Only `service/tenancy.py` builds these. An engine has no way to run a `BoundQuery`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from portico.model.collection import Collection
+from portico.query.bound import BoundQuery, Parameter, Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRule:
+    """Documents whose `field` is one of the scope's clients."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerRule:
+    """Documents whose `field` is one of the scope's users, or, without users, a user of one of the scope's clients.
+
+    `users` is the collection of users; `user_key` and `user_client` are its fields.
+    """
+
+    field: str
+    users: Collection
+    user_key: str
+    user_client: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParentRule:
+    """Documents whose parent (``parent[foreign] == document[local]``) is in scope by `rule`."""
+
+    parent: Collection
+    local: tuple[str, ...]
+    foreign: tuple[str, ...]
+    rule: ScopeRule
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRule:
+    """Every document, for every caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class EverythingRule:
+    """Every document, because the scope is ``*``."""
+
+
+ScopeRule = TenantRule | OwnerRule | ParentRule | SharedRule | EverythingRule
+"""How a collection's documents are limited. The values come with each call's `Scope`, never with the plan."""
+
+
+@dataclass(frozen=True)
+class GetByKey:
+    """One document by its key. `key` has a parameter for each key field. `etag`: answer the content's hash as well."""
+
+    query: BoundQuery
+    key: tuple[Parameter, ...]
+    rule: ScopeRule
+    etag: bool = True
+
+
+@dataclass(frozen=True)
+class ListPage:
+    """A page of documents. `etag` members are not answered. Its cost is bounded by `limit`."""
+
+    query: BoundQuery
+    rule: ScopeRule
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many documents match `query.filter`."""
+
+    query: BoundQuery
+    rule: ScopeRule
+
+
+@dataclass(frozen=True)
+class Export:
+    """Every document that matches, one JSON object text each, streamed in bounded memory."""
+
+    query: BoundQuery
+    rule: ScopeRule
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`field = value`: a parameter of the call."""
+
+    field: str
+    value: Parameter
+
+
+@dataclass(frozen=True)
+class Create:
+    """Create one document from `assignments`; fields that are not there get the database's own default.
+
+    Attributes:
+        answer: what is answered of it. on_conflict: the unique fields that decide, with `resolution`.
+        rule: the new document must be in scope, or the create is refused.
+        audit, versioned: companion rows to write in the same statement.
+    """
+
+    collection: Collection
+    assignments: tuple[Assignment, ...]
+    answer: BoundQuery
+    rule: ScopeRule
+    audit: bool = False
+    versioned: bool = False
+    on_conflict: tuple[str, ...] = ()
+    resolution: Literal["merge", "ignore"] | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """Update one document by key, or every document that matches `filter`.
+
+    Attributes:
+        key: parameters of the key fields; empty for a filter-wide change.
+        etag: the parameter that must equal the locked row's hash, if the caller gave a condition.
+        answer: what is answered of each changed document; None where only the count is.
+        limit: at most this many documents, else `TooManyAffected` and nothing is changed.
+    """
+
+    collection: Collection
+    assignments: tuple[Assignment, ...]
+    rule: ScopeRule
+    key: tuple[Parameter, ...] = ()
+    filter: Predicate | None = None
+    etag: Parameter | None = None
+    answer: BoundQuery | None = None
+    limit: Parameter | None = None
+    audit: bool = False
+    versioned: bool = False
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """What a delete does to the documents that refer to the deleted ones, children first.
+
+    ``child[foreign] == deleted[local]``: they are deleted, or their field is set to null; `restrict` fails the delete.
+    """
+
+    child: Collection
+    foreign: tuple[str, ...]
+    local: tuple[str, ...]
+    action: Literal["cascade", "set_null", "restrict"]
+    audit: bool
+    versioned: bool
+    cascades: tuple[Cascade, ...] = ()
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete one document by key, or every document that matches `filter`; arguments as in `Change`."""
+
+    collection: Collection
+    rule: ScopeRule
+    key: tuple[Parameter, ...] = ()
+    filter: Predicate | None = None
+    etag: Parameter | None = None
+    answer: BoundQuery | None = None
+    limit: Parameter | None = None
+    audit: bool = False
+    versioned: bool = False
+    cascades: tuple[Cascade, ...] = ()
+
+
+ScopedQuery = GetByKey | ListPage | Count | Export | Create | Change | Delete
