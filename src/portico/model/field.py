@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field as dataclass_field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from enum import StrEnum
 from typing import Literal
 
@@ -92,7 +93,7 @@ def parse_type(text: str) -> FieldType:
     numbers = _numbers(text, arguments)
     if base is Base.STRING and len(numbers) == 1 and numbers[0] >= 1:
         return FieldType(base, length=numbers[0], array=array)
-    if base is Base.DECIMAL and len(numbers) in (1, 2) and 1 <= numbers[0] and (len(numbers) == 1 or numbers[1] <= numbers[0]):
+    if base is Base.DECIMAL and len(numbers) in (1, 2) and numbers[0] >= 1 and (len(numbers) == 1 or numbers[1] <= numbers[0]):
         return FieldType(base, precision=numbers[0], scale=numbers[1] if len(numbers) == 2 else 0, array=array)
     if numbers:
         raise ConfigurationError(f"The type {text!r} has arguments that it does not take.", hint="Write string(255) or decimal(12,2).")
