@@ -1,0 +1,125 @@
+"""Fixtures that every test may ask for: real servers, one of each kind for a test session, and the service itself."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import Literal, Protocol
+
+import pytest
+
+from tests.servers.mongodb import MongoServer
+from tests.servers.pgbouncer import PgBouncer
+from tests.servers.portico import PorticoProcess
+from tests.servers.postgres import PostgresDatabase, PostgresServer
+from tests.servers.redis import RedisServer
+
+
+class StartPortico(Protocol):
+    """Starts the real service for one test; it ends with the test."""
+
+    def __call__(
+        self,
+        engine: Literal["sqlite", "postgres"] = "sqlite",
+        config: Mapping[str, object] | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        start: bool = True,
+    ) -> PorticoProcess:
+        """Start a process.
+
+        Args:
+            engine: "sqlite" for the embedded database, "postgres" for a fresh database with Portico's own schema.
+            config: the content of `portico.yaml`; its `databases`, where there are any, replace the one that `engine` means.
+            environment: more environment variables.
+            start: False gives a process that is configured and not started.
+        """
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--observability`, which also checks what is exported to a collector."""
+    parser.addoption("--observability", action="store_true", help="also check exported logs, metrics and traces")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL for the session, without durability."""
+    server = PostgresServer.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres_database(postgres: PostgresServer) -> Iterator[PostgresDatabase]:
+    """A fresh, empty database that `appowner` owns."""
+    database = postgres.new_database()
+    yield database
+    database.drop()
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: PostgresServer) -> Iterator[PgBouncer]:
+    """A PgBouncer in transaction mode in front of `postgres`."""
+    pooler = PgBouncer(postgres)
+    yield pooler
+    pooler.stop()
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[RedisServer]:
+    server = RedisServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(_redis: RedisServer) -> RedisServer:
+    """A Redis for the session, empty at the start of the test."""
+    _redis.clear()
+    return _redis
+
+
+@pytest.fixture(scope="session")
+def mongo_server() -> Iterator[MongoServer]:
+    """A server of the MongoDB protocol for the session; take `new_database()` for a test's own."""
+    server = MongoServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def portico(request: pytest.FixtureRequest) -> Iterator[StartPortico]:
+    """Start the real service, as often as the test likes, over SQLite or PostgreSQL."""
+    with ExitStack() as stack:
+
+        def start_portico(
+            engine: Literal["sqlite", "postgres"] = "sqlite",
+            config: Mapping[str, object] | None = None,
+            *,
+            environment: Mapping[str, str] | None = None,
+            start: bool = True,
+        ) -> PorticoProcess:
+            content = dict(config or {})
+            prepares = False
+            if engine == "postgres" and "databases" not in content:
+                server: PostgresServer = request.getfixturevalue("postgres")
+                database = server.new_database()
+                stack.callback(database.drop)
+                content["databases"] = {
+                    "main": {
+                        "type": "postgresql",
+                        "connection_string": database.dsn(),
+                        "migration_connection_string": database.dsn("migrator"),
+                    }
+                }
+                prepares = True
+            process = PorticoProcess(content, environment=environment)
+            stack.callback(process.close)
+            if prepares:
+                _init_db(process)
+            return process.start() if start else process
+
+        yield start_portico
+
+
+def _init_db(process: PorticoProcess) -> None:
+    result = process.run("init-db")
+    assert result.returncode == 0, f"init-db ended with exit code {result.returncode}\n{result.stdout}{result.stderr}"
