@@ -1,1 +1,5 @@
-"""The command line: one module per verb."""
+"""The command line: one module per verb, imported only when its verb is called."""
+
+from portico.cli.program import VERBS, init_db_main, main
+
+__all__ = ["VERBS", "init_db_main", "main"]
