@@ -7,32 +7,39 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-TEXTS = set(
-    [
-        ".py",
-        ".toml",
-        ".lock",
-        ".md",
-        ".yaml",
-        ".yml",
-        ".sh",
-        ".sql",
-        ".html",
-        ".js",
-        ".css",
-        ".ini",
-        ".mako",
-        ".conf",
-        ".cfg",
-        ".mod",
-        ".go",
-        ".txt",
-        ".json",
-    ]
-) | {""}
-CACHES = set(
-    [".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache", ".hypothesis", "__pycache__", "node_modules"]
-)
+TEXTS = {
+    ".py",
+    ".toml",
+    ".lock",
+    ".md",
+    ".yaml",
+    ".yml",
+    ".sh",
+    ".sql",
+    ".html",
+    ".js",
+    ".css",
+    ".ini",
+    ".mako",
+    ".conf",
+    ".cfg",
+    ".mod",
+    ".go",
+    ".txt",
+    ".json",
+    "",
+}
+CACHES = {
+    ".git",
+    ".venv",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".pytest_cache",
+    ".import_linter_cache",
+    ".hypothesis",
+    "__pycache__",
+    "node_modules",
+}
 LEFT_OUT = CACHES | {"results", "build", "dist", "data"}
 LONGEST_MODULE = 400
 
