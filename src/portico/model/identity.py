@@ -38,6 +38,14 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """The client and user that a JSON Web Token is for; None where it does not say. A call cannot name others."""
+
+    client: str | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """A service that was authenticated.
 
@@ -45,7 +53,8 @@ class Identity:
         service: its name. credential: the id of the key or token it used, for the audit.
         rules: its grants, a tuple in order. clients: ids it may act for; None is every client (``*``).
         statement_timeout: seconds, or None for the default.
-        fingerprint: equal for identities with the same rules; part of a plan's key.
+        fingerprint: equal for identities with the same rules and timeout, whatever their clients; part of a plan's key.
+        subject: whom its token is for; None for a key.
     """
 
     service: str
@@ -55,6 +64,12 @@ class Identity:
     statement_timeout: float | None = None
     rate_limit: str | None = None
     fingerprint: str = ""
+    subject: Subject | None = None
+
+    @property
+    def may_ask_everything(self) -> bool:
+        """Whether calls without a client have the scope ``*``, which only a key for every client gives."""
+        return self.clients is None and self.subject is None
 
 
 @dataclass(frozen=True, slots=True)
