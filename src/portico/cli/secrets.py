@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
-from portico.cli.common import ExitCode, JsonOption, print_json
+from portico.cli.common import ConfigOption, ExitCode, JsonOption, print_json
 from portico.errors import ConfigurationError
-from portico.settings import MasterKey, load_keyring
+from portico.settings import MasterKey, config_file, load_keyring
 from portico.settings.keyring import TOKENS_IN_TEXT
 
 secrets_app = typer.Typer(no_args_is_help=True, help="Encrypt secrets for the configuration, and change their master key.")
+
+FileArgument = Annotated[Path | None, typer.Argument(help="File with `enc:…` values; by default the configuration file.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -37,12 +39,12 @@ def generate_key(
 
 
 @secrets_app.command("encrypt")
-def encrypt(as_json: JsonOption = False) -> None:
+def encrypt(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Encrypt a secret that is typed, or piped in, with the first master key, and print it as `enc:…`.
 
     The secret is never an argument: other users of the machine can read those.
     """
-    keyring = load_keyring(os.environ)
+    keyring = load_keyring(config, os.environ)
     token = keyring.encrypt(_read_secret())
     if as_json:
         print_json({"key_id": keyring.keys[0].key_id, "value": token})
@@ -51,16 +53,17 @@ def encrypt(as_json: JsonOption = False) -> None:
 
 
 @secrets_app.command("check")
-def check(file: Annotated[Path, typer.Argument(help="File with `enc:…` values.")], as_json: JsonOption = False) -> None:
+def check(file: FileArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Try every `enc:…` value of a file with the master keys; prints how many each key opens, and exits with 1 when one does not open."""
-    keyring = load_keyring(os.environ)
-    text = _read_text(file)
+    keyring = load_keyring(config, os.environ)
+    path = _file(file, config)
+    text = _read_text(path)
     opened: dict[str, int] = {}
     failed: list[str] = []
     for match in TOKENS_IN_TEXT.finditer(text):
         line = text.count("\n", 0, match.start()) + 1
         try:
-            keyring.decrypt(match[0], f"{file.name}, line {line}")
+            keyring.decrypt(match[0], f"{path.name}, line {line}")
             opened[match["key_id"]] = opened.get(match["key_id"], 0) + 1
         except ConfigurationError as error:
             failed.append(error.message)
@@ -76,17 +79,19 @@ def check(file: Annotated[Path, typer.Argument(help="File with `enc:…` values.
 
 
 @secrets_app.command("rotate")
-def rotate(
-    file: Annotated[Path, typer.Argument(help="File with `enc:…` values; it is replaced in one step.")], as_json: JsonOption = False
-) -> None:
-    """Encrypt every `enc:…` value of a file anew with the first master key. The other keys are not needed for it afterwards."""
-    keyring = load_keyring(os.environ)
-    text = _read_text(file)
-    rotated = TOKENS_IN_TEXT.sub(lambda match: keyring.rotate(match[0], file.name), text)
+def rotate(file: FileArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Encrypt every `enc:…` value of a file anew with the first master key, and replace the file in one step.
+
+    The other keys are not needed for it afterwards.
+    """
+    keyring = load_keyring(config, os.environ)
+    path = _file(file, config)
+    text = _read_text(path)
+    rotated = TOKENS_IN_TEXT.sub(lambda match: keyring.rotate(match[0], path.name), text)
     tokens = [match[0] for match in TOKENS_IN_TEXT.finditer(text)]
     changed = sum(old != new[0] for old, new in zip(tokens, TOKENS_IN_TEXT.finditer(rotated), strict=True))
     if changed:
-        _replace_text(file, rotated)
+        _replace_text(path, rotated)
     if as_json:
         print_json({"found": len(tokens), "changed": changed})
     else:
@@ -101,6 +106,13 @@ def _read_secret() -> str:
     if not secret:
         raise ConfigurationError("There is no secret to encrypt.", hint="Type it when asked, or pipe it in.")
     return secret
+
+
+def _file(file: Path | None, config: Path | None) -> Path:
+    path = file or config_file(config, os.environ)
+    if path is None:
+        raise ConfigurationError("There is no configuration file here.", hint="Name the file.")
+    return path
 
 
 def _read_text(file: Path) -> str:

@@ -19,7 +19,7 @@ from portico.settings.groups import (
     Transactions,
 )
 from portico.settings.keyring import Keyring, MasterKey
-from portico.settings.load import load, load_keyring
+from portico.settings.load import config_file, load, load_keyring
 from portico.settings.root import Declaration, Settings
 from portico.settings.safety import unsafe_reasons
 from portico.settings.secrets import Secret
@@ -48,6 +48,7 @@ __all__ = [
     "Settings",
     "Store",
     "Transactions",
+    "config_file",
     "describe",
     "is_loopback",
     "load",

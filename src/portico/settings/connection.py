@@ -18,7 +18,7 @@ _SCHEMES = {
     "redis": "redis",
     "rediss": "redis",
 }
-_SECRET_OPTIONS = frozenset({"password", "sslpassword", "tlscertificatekeyfilepassword"})
+_SECRET_OPTIONS = frozenset({"password", "sslpassword", "tlscertificatekeyfilepassword", "authmechanismproperties"})
 _PARTS = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:(?P<login>[^/?#]*)@)?(?P<hosts>[^/?#@]*)(?:/(?P<database>[^?#]*))?(?:\?(?P<options>.*))?",
     re.DOTALL,

@@ -10,15 +10,14 @@ from portico.errors import ConfigurationError
 from portico.settings.connection import ConnectionUrl, is_loopback
 from portico.settings.groups import Group
 from portico.settings.keyring import is_encrypted
-from portico.settings.layers import Layer, Leaf, flatten, unknown_key
-from portico.settings.schema import Node, Path, find, is_list, is_list_of_text
+from portico.settings.layers import Layer, Leaf, dotted, flatten
+from portico.settings.schema import Node, Path, find, is_list, is_list_of_text, nearest
 from portico.settings.secrets import FileText
 from portico.settings.short_form import expand_path
 
 PREFIX = "PORTICO_"
 FILE_SUFFIX = "_FILE"
 CONFIG = "PORTICO_CONFIG"
-MASTER_KEY = "PORTICO_MASTER_KEY"
 MAIN: Path = ("databases", "main")
 
 FIXED_NAMES: Mapping[str, Path] = {
@@ -34,8 +33,9 @@ FIXED_NAMES: Mapping[str, Path] = {
 PARTS = ("DB_USER", "DB_HOST", "DB_PORT", "DB_NAME")
 URLS_BY_TYPE = {"REDIS_URL": "redis", "MONGODB_URL": "mongodb"}
 
-# Kubernetes gives every container such variables for each Service; one named `portico` would otherwise read as settings.
-_SERVICE_LINK = re.compile(r"PORTICO_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+# Kubernetes gives every container such variables for each Service; those of one named `portico` would otherwise read as settings.
+_SERVICE_LINK = re.compile(r"PORTICO_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=.*")
+_SERVICE_ADDRESS = re.compile(r"PORTICO_(\w+_)?PORT=(tcp|udp|sctp)://.*")
 
 
 class Variables:
@@ -60,10 +60,15 @@ class Variables:
         found = self.get(name)
         return None if found is None else Leaf(found[0], f"env {found[1]}")
 
+    def is_service_link(self, name: str) -> bool:
+        """Whether Kubernetes made the variable for a Service whose name starts with `portico`."""
+        assignment = f"{name}={self._environ[name]}"
+        return bool(_SERVICE_LINK.fullmatch(assignment) or _SERVICE_ADDRESS.fullmatch(assignment))
+
     def prefixed(self) -> set[str]:
         """The names of settings (without `_FILE`) that start with `PORTICO_`."""
         names = {name for name in self._environ if name.startswith(PREFIX)}
-        return names - {CONFIG, MASTER_KEY, MASTER_KEY + FILE_SUFFIX}
+        return names - {CONFIG, CONFIG + FILE_SUFFIX}
 
 
 def environment_layer(root: type[Group], environ: Mapping[str, str], declared: Layer) -> Layer:
@@ -94,13 +99,24 @@ def _prefixed_layer(root: type[Group], variables: Variables, name: str, declared
     path = _with_declared_name(path, declared)
     node = find(root, path)
     if node is None:
-        if _SERVICE_LINK.fullmatch(name):
+        if variables.is_service_link(name):
             return {}
-        raise unknown_key(root, path, f"env {name}")
+        raise _unknown_name(root, path, name)
     found = variables.get(base)
     assert found is not None
     text, variable = found
     return flatten(_value(node, text, variable), root, f"env {variable}", FilePath(), path)
+
+
+def _unknown_name(root: type[Group], path: Path, name: str) -> ConfigurationError:
+    near = nearest(root, path)
+    hint = f"Did you mean {variable_name(near)}?" if near else "The reference of the configuration lists every setting."
+    return ConfigurationError(f"env {name}: unknown setting {dotted(path)}.", hint=hint)
+
+
+def variable_name(path: Path) -> str:
+    """The variable that sets the setting at `path`: `PORTICO_HTTP__PORT` for `http.port`."""
+    return PREFIX + "__".join(key.upper().replace("-", "_") for key in path)
 
 
 def _value(node: Node, text: str, variable: str) -> object:

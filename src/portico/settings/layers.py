@@ -52,7 +52,7 @@ def flatten(tree: object, root: type[Group], source: str, folder: FilePath, unde
 def unknown_key(root: type[Group], path: Path, source: str) -> ConfigurationError:
     """The error for a setting that does not exist, with the nearest one that does."""
     near = nearest(root, path)
-    hint = f"Did you mean {near}?" if near else "The reference of the configuration lists every setting."
+    hint = f"Did you mean {dotted(near)}?" if near else "The reference of the configuration lists every setting."
     return ConfigurationError(f"{source}: unknown setting {dotted(path)}.", hint=hint)
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from portico.errors import ConfigurationError
 from portico.settings.check import check_references
-from portico.settings.environment import CONFIG, MASTER_KEY, Variables, environment_layer
+from portico.settings.environment import CONFIG, Variables, environment_layer
 from portico.settings.keyring import Keyring
 from portico.settings.layers import Layer, Leaf, dotted, flatten, merge, unflatten
 from portico.settings.resolve import resolve
@@ -18,6 +18,7 @@ from portico.settings.secrets import Secret
 from portico.settings.short_form import expand_tree
 
 DEFAULT_FILE = "portico.yaml"
+MASTER_KEY = ("master_key",)
 
 
 def load(config_path: FilePath | None, environ: Mapping[str, str]) -> Settings:
@@ -26,12 +27,9 @@ def load(config_path: FilePath | None, environ: Mapping[str, str]) -> Settings:
     The file is `config_path`, else what PORTICO_CONFIG names, else `portico.yaml` where it exists; `environ` is `os.environ`.
     Raises ConfigurationError for anything that is not right, without a value of it.
     """
-    variables = Variables(environ)
-    path = _config_file(config_path, variables)
-    folder = path.parent if path is not None else FilePath()
-    declared = _file_layer(path, folder)
-    merged = merge([declared, environment_layer(Settings, environ, declared)])
-    keyring = load_keyring(environ)
+    path = config_file(config_path, environ)
+    merged = _merged(path, environ)
+    keyring = _keyring(merged)
     layer = resolve(_with_secrets(merged, keyring))
     try:
         settings = Settings.model_validate(unflatten(layer))
@@ -44,10 +42,23 @@ def load(config_path: FilePath | None, environ: Mapping[str, str]) -> Settings:
     return settings
 
 
-def load_keyring(environ: Mapping[str, str]) -> Keyring:
-    """The master keys that PORTICO_MASTER_KEY or the file of PORTICO_MASTER_KEY_FILE gives; none is an empty ring."""
-    found = Variables(environ).get(MASTER_KEY)
-    return Keyring() if found is None else Keyring.parse(*found)
+def load_keyring(config_path: FilePath | None, environ: Mapping[str, str]) -> Keyring:
+    """The master keys alone (PORTICO_MASTER_KEY[_FILE], or `master_key_file` in the file); empty where there are none.
+
+    The other settings need not be complete, so that their secrets can be encrypted first.
+    """
+    return _keyring(_merged(config_file(config_path, environ), environ))
+
+
+def config_file(config_path: FilePath | None, environ: Mapping[str, str]) -> FilePath | None:
+    """The file that `load` reads; None where there is none."""
+    if config_path is not None:
+        return config_path
+    named = Variables(environ).get(CONFIG)
+    if named is not None:
+        return FilePath(named[0])
+    found = FilePath(DEFAULT_FILE)
+    return found if found.is_file() else None
 
 
 def read_yaml(path: FilePath) -> object:
@@ -79,23 +90,28 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _config_file(config_path: FilePath | None, variables: Variables) -> FilePath | None:
-    if config_path is not None:
-        return config_path
-    named = variables.get(CONFIG)
-    if named is not None:
-        return FilePath(named[0])
-    found = FilePath(DEFAULT_FILE)
-    return found if found.is_file() else None
+def _merged(path: FilePath | None, environ: Mapping[str, str]) -> Layer:
+    declared = _file_layer(path)
+    return merge([declared, environment_layer(Settings, environ, declared)])
 
 
-def _file_layer(path: FilePath | None, folder: FilePath) -> Layer:
+def _keyring(layer: Layer) -> Keyring:
+    leaf = layer.get(MASTER_KEY)
+    if leaf is None or leaf.value is None:
+        return Keyring()
+    if not isinstance(leaf.value, str):
+        raise ConfigurationError(f"{leaf.source}: master_key must be a text; put it in quotes.")
+    return Keyring.parse(leaf.value, leaf.source)
+
+
+def _file_layer(path: FilePath | None) -> Layer:
     tree = read_yaml(path) if path is not None else None
     if path is None or tree is None:
         return {}
     source = f"file {path.name}"
     if not isinstance(tree, Mapping):
         raise ConfigurationError(f"{source}: the file must be a mapping of settings.")
+    folder = path.parent
     layer = flatten(expand_tree(tree, source), Settings, source, folder)
     named = layer.get(("collections_dir",))
     if named is not None and isinstance(named.value, str):

@@ -31,6 +31,9 @@ def resolve(layer: Layer) -> Layer:
         name = "main" if "main" not in types else "embedded"
         resolved[("databases", name, "connection_string")] = Leaf(Secret(EMBEDDED_URL), "default")
         types[name] = "sqlite"
+    elif "main" not in types and "main" in declared_names(resolved):
+        source = next(leaf.source for path, leaf in resolved.items() if path[:2] == ("databases", "main"))
+        raise ConfigurationError(f"{source} is about the database main, which has no connection_string.", hint="Set DATABASE_URL.")
     for name, kind in types.items():
         resolved.setdefault(("databases", name, "type"), Leaf(kind, _source(resolved, ("databases", name, "connection_string"), "default")))
         if kind == "mongodb":
@@ -59,6 +62,8 @@ def _types(layer: Layer) -> dict[str, str]:
     types: dict[str, str] = {}
     for name in declared_names(layer):
         stated, url = layer.get(("databases", name, "type")), layer.get(("databases", name, "connection_string"))
+        if url is None and stated is None and name == "main":
+            continue  # only its pool or the like is set: it is the embedded database, where there is no other
         if url is None or not isinstance(url.value, Secret):
             raise ConfigurationError(
                 f"databases.{name} has no connection_string.", hint=f"Set databases.{name}.connection_string, or remove {name}."

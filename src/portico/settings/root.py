@@ -39,6 +39,9 @@ class Settings(Group):
     secret_key: Secret | None = Field(
         default=None, description="Secret of 32 or more characters that other keys derive from. In development one is made and kept."
     )
+    master_key: Secret | None = Field(
+        default=None, description="Keys that encrypt secrets (`id:base64`, by commas or lines); the first encrypts, all decrypt."
+    )
     http: Http = Field(default=Http(), description="")
     databases: dict[DatabaseName, Database] = Field(description="Databases by name.")
     store: Store = Field(default=Store(), description="")

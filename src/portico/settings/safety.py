@@ -45,6 +45,8 @@ def unsafe_reasons(settings: Settings) -> list[str]:
     ):
         if secret is not None:
             reasons += _secret(settings, path, secret)
+    if settings.master_key is not None and settings.master_key.plain and not settings.source(("master_key",)).startswith("env "):
+        reasons.append(_plain(settings, ("master_key",)))
     reasons += _issuers(settings)
     return reasons
 

@@ -76,17 +76,17 @@ def all_keys(root: type[Group]) -> Iterator[Path]:
     yield from _keys(Node(root, root), ())
 
 
-def nearest(root: type[Group], path: Path) -> str | None:
-    """The known setting whose name is nearest to the unknown `path`, dotted; None when nothing is near."""
+def nearest(root: type[Group], path: Path) -> Path | None:
+    """The known setting whose name is nearest to the unknown `path`; None when nothing is near."""
     parent = find(root, path[:-1])
     if parent is None:
         return nearest(root, path[:-1])
     keys = difflib.get_close_matches(path[-1], parent.settings(), n=1, cutoff=0.6)
     if keys:
-        return ".".join((*path[:-1], keys[0]))
+        return (*path[:-1], keys[0])
     elsewhere = {key[-1]: key for key in all_keys(root) if "*" not in key}
     keys = difflib.get_close_matches(path[-1], elsewhere, n=1, cutoff=0.8)
-    return ".".join(elsewhere[keys[0]]) if keys else None
+    return elsewhere[keys[0]] if keys else None
 
 
 def _keys(node: Node, path: Path) -> Iterator[Path]:
