@@ -32,7 +32,7 @@ run: install ## Serve on 127.0.0.1:8001 over an embedded SQLite file
 
 test: install ## Install the test servers where they are missing and run every test (ARGS="-k name" chooses)
 	@$(BIN)/python -m tests.servers.install
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: install ## Check style, types and who imports whom
 	@$(BIN)/ruff check .
@@ -64,7 +64,7 @@ migration: install ## Write a migration: make migration name="add invoices"
 
 test-db: install ## Run the tests that need a database
 	@$(BIN)/python -m tests.servers.install
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "database or models or migrations" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "database or models or migrations" $(ARGS)
 
 verify: install ## Compare the database with the models and declarations
 	@$(BIN)/portico verify-schema $(ARGS)

@@ -1,5 +1,6 @@
 """Fixtures that every test may ask for: real servers, one of each kind for a test session, and the service itself."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Literal, Protocol
@@ -98,28 +99,32 @@ def portico(request: pytest.FixtureRequest) -> Iterator[StartPortico]:
             start: bool = True,
         ) -> PorticoProcess:
             content = dict(config or {})
-            prepares = False
             if engine == "postgres" and "databases" not in content:
-                server: PostgresServer = request.getfixturevalue("postgres")
-                database = server.new_database()
+                database = _prepared_database(request.getfixturevalue("postgres"), content)
                 stack.callback(database.drop)
-                content["databases"] = {
-                    "main": {
-                        "type": "postgresql",
-                        "connection_string": database.dsn(),
-                        "migration_connection_string": database.dsn("migrator"),
-                    }
-                }
-                prepares = True
+                content |= _over(database)
             process = PorticoProcess(content, environment=environment)
             stack.callback(process.close)
-            if prepares:
-                _init_db(process)
             return process.start() if start else process
 
         yield start_portico
 
 
-def _init_db(process: PorticoProcess) -> None:
-    result = process.run("init-db")
-    assert result.returncode == 0, f"init-db ended with exit code {result.returncode}\n{result.stdout}{result.stderr}"
+def _over(database: PostgresDatabase) -> dict[str, object]:
+    logins = {"connection_string": database.dsn(), "migration_connection_string": database.dsn("migrator")}
+    return {"databases": {"main": {"type": "postgresql"} | logins}}
+
+
+def _prepared_database(server: PostgresServer, config: Mapping[str, object]) -> PostgresDatabase:
+    """A fresh database that `init-db` has prepared for this configuration; it ran once for all tests of the same one."""
+
+    def prepare(database: PostgresDatabase) -> None:
+        process = PorticoProcess(dict(config) | _over(database))
+        try:
+            result = process.run("init-db")
+        finally:
+            process.close()
+        assert result.returncode == 0, f"init-db ended with exit code {result.returncode}\n{result.stdout}{result.stderr}"
+
+    digest = hashlib.sha256(repr(config).encode()).hexdigest()[:12]
+    return server.new_database(template=server.create_template(f"portico_{digest}", prepare))

