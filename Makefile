@@ -45,7 +45,7 @@ format: install ## Put the code into the house's format
 	@$(BIN)/ruff format .
 
 bench: install ## Measure Portico beside its hand-written floor and its peers
-	@$(BIN)/python -m tests.servers.install
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bench/requirements.lock
 	@$(BIN)/python -m bench $(ARGS)
 
 dev-setup: install ## Prepare a working copy: .env from its template, and the test servers

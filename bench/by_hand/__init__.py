@@ -1,0 +1,1 @@
+"""The floor: the same statements written by hand, with nothing around them."""

@@ -1,0 +1,1 @@
+"""The service a team would write: FastAPI, SQLAlchemy's async ORM, Pydantic."""
