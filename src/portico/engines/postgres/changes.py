@@ -1,0 +1,119 @@
+"""Statements that change or delete documents, by key or by filter, each with its companion rows."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
+
+from portico.engines.postgres.companions import actor_columns, audit_insert, image, key_text
+from portico.engines.postgres.creates import quoted
+from portico.engines.postgres.reads import ONE, ZERO, Frame, alone, content_hash, document_text, parameters_of, projection
+from portico.engines.postgres.scoping import guard, whose
+from portico.engines.postgres.statement import Statement, plain, statement
+from portico.engines.sql.predicates import Columns, Grammar, predicate
+from portico.query.scoped import Change, Delete
+
+
+class Changes:
+    """Writes the statements of one `Change` or `Delete` plan. `secret` keys the ETag."""
+
+    def __init__(self, grammar: Grammar, secret: bytes) -> None:
+        self.grammar = grammar
+        self.secret = secret
+
+    def by_key(self, plan: Change | Delete, kind: str) -> Statement:
+        """One round trip: at most one row (changed, body, etag, tenant, key); none where there is no such document in scope.
+
+        `changed` is false where the row exists but its hash is not the one that the caller named.
+        """
+        ready, frame = alone(kind)
+        old = self._locked(plan, frame)
+        gate = sa.select(ready.c.v).scalar_subquery().is_not(None)
+        new = self._applied(plan, old, [gate, *self._unchanged(plan, old)])
+        final = self._answer(plan, old, new, outer=True)
+        return statement(self._with_audit(plan, old, new, final), parameters_of(plan))
+
+    def by_filter(self, plan: Change | Delete, kind: str) -> Statement:
+        """Every document that matches: rows (changed, body, etag, tenant, key). The transaction around it sets the scope."""
+        frame = Frame(whose(kind), plain, ONE, ())
+        old = self._locked(plan, frame)
+        new = self._applied(plan, old, [])
+        final = self._answer(plan, old, new, outer=False)
+        return statement(self._with_audit(plan, old, new, final), parameters_of(plan))
+
+    def _locked(self, plan: Change | Delete, frame: Frame) -> sa.CTE:
+        """The rows before the change, locked: the change joins them, so "before" is what it really changed."""
+        collection = plan.collection
+        table = self.grammar.table(collection, "t")
+        columns = self.grammar.columns(collection, table)
+        limits = guard(plan.rule, collection, columns, frame.scope, self.grammar)
+        conditions = [columns[field.name] == frame.bind(value) for field, value in zip(collection.key_fields, plan.key, strict=False)]
+        if plan.filter is not None:
+            conditions.append(predicate(plan.filter, columns, frame.bind, self.grammar))
+        members = [cast("Any", columns[field.name]).label(f"c_{field.name}") for field in collection.fields]
+        chosen = sa.select(*members, content_hash(table, self.secret).label("etag"), limits.tenant.label("tenant"))
+        chosen = chosen.select_from(table, *limits.tables).where(frame.ready.is_not(None), *limits.conditions, *conditions)
+        chosen = chosen.correlate(*frame.outer).with_for_update(of=table)
+        if plan.limit is not None:
+            chosen = chosen.limit(frame.bind(plan.limit) + ONE)
+        if not frame.outer:
+            return chosen.cte("old").prefix_with("MATERIALIZED", dialect="postgresql")
+        row = chosen.offset(ZERO).lateral("r")
+        return sa.select(*row.c).select_from(*frame.outer, row).cte("old").prefix_with("MATERIALIZED", dialect="postgresql")
+
+    @staticmethod
+    def _unchanged(plan: Change | Delete, old: sa.CTE) -> list[ColumnElement[bool]]:
+        return [old.c.etag == plain(plan.etag)] if plan.etag is not None else []
+
+    def _applied(self, plan: Change | Delete, old: sa.CTE, conditions: list[ColumnElement[bool]]) -> sa.CTE:
+        collection = plan.collection
+        target = sa.table(collection.table, *(sa.column(field.column) for field in collection.fields), schema=collection.schema)
+        match = [target.c[collection.by_name[name].column] == old.c[f"c_{name}"] for name in collection.primary_key]
+        whole = sa.literal_column(quoted(collection.table))
+        tag = sa.func.md5(sa.literal(self.secret.hex(), sa.Text).op("||")(sa.cast(whole, sa.Text)))
+        returned = [target.c[field.column].label(f"c_{field.name}") for field in collection.fields]
+        if isinstance(plan, Delete):
+            return sa.delete(target).where(*match, *conditions).returning(*returned, tag.label("etag")).cte("new")
+        values = {collection.by_name[item.field].column: plain(item.value) for item in plan.assignments}
+        return sa.update(target).values(values).where(*match, *conditions).returning(*returned, tag.label("etag")).cte("new")
+
+    def _answer(self, plan: Change | Delete, old: sa.CTE, new: sa.CTE, *, outer: bool) -> sa.Select[Any]:
+        collection = plan.collection
+        columns = cast("Columns", {field.name: new.c[f"c_{field.name}"] for field in collection.fields})
+        match = sa.and_(*(new.c[f"c_{name}"] == old.c[f"c_{name}"] for name in collection.primary_key))
+        body: ColumnElement[Any] = sa.literal_column("NULL::text")
+        tables: sa.FromClause = old.join(new, match, isouter=outer)
+        if plan.answer is not None:
+            row = projection(plan.answer, new, columns, self.grammar)
+            tables = tables.join(row, sa.true(), isouter=True)
+            body = document_text(row)
+        changed = new.c[f"c_{collection.primary_key[0]}"].is_not(None)
+        key = key_text(collection, cast("Columns", {name: old.c[f"c_{name}"] for name in collection.primary_key}))
+        return sa.select(changed.label("changed"), body.label("body"), new.c.etag, old.c.tenant, key.label("key")).select_from(tables)
+
+    def _with_audit(self, plan: Change | Delete, old: sa.CTE, new: sa.CTE, final: sa.Select[Any]) -> sa.Select[Any]:
+        if not plan.audit:
+            return final
+        collection = plan.collection
+        before_columns = cast("Columns", {field.name: old.c[f"c_{field.name}"] for field in collection.fields})
+        before = image(collection, before_columns, self.grammar, old).element.lateral("before_image")
+        joined: tuple[sa.FromClause, ...] = (before,)
+        after: ColumnElement[Any] | None = None
+        if isinstance(plan, Change):
+            after_columns = cast("Columns", {field.name: new.c[f"c_{field.name}"] for field in collection.fields})
+            after_row = image(collection, after_columns, self.grammar, new).element.lateral("after_image")
+            joined, after = (before, after_row), document_text(after_row)
+        match = sa.and_(*(new.c[f"c_{name}"] == old.c[f"c_{name}"] for name in collection.primary_key))
+        row = audit_insert(
+            new.join(old, match),
+            collection,
+            "update" if isinstance(plan, Change) else "delete",
+            actor=actor_columns(None),
+            key=key_text(collection, before_columns),
+            before=document_text(before),
+            after=after,
+            tables=joined,
+        )
+        return final.add_cte(row)

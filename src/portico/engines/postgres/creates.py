@@ -1,0 +1,177 @@
+"""Statements that create documents: one, several together, or those of many callers that wait at the same moment."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.sql.elements import ColumnElement
+
+from portico.engines.postgres.companions import actor_columns, audit_insert, image, key_text
+from portico.engines.postgres.reads import content_hash, document_text, parameters_of, projection
+from portico.engines.postgres.scoping import Whose, guard, settings
+from portico.engines.postgres.statement import Statement, each, fixed, statement
+from portico.engines.postgres.types import Native, travels_as_text, typed
+from portico.engines.sql.predicates import Columns, Grammar
+from portico.model.field import Base, Field, FieldType
+from portico.query.bound import Parameter
+from portico.query.scoped import Create, OwnerRule, ParentRule
+
+_ACTOR = (("each_service", "service"), ("each_actor_client", "actor_client"), ("each_actor_user", "actor_user"), ("each_correlation", "correlation"))
+
+
+def key_is_known(plan: Create) -> bool:
+    """Whether every key value is known before the insert, so that returned rows can be matched with their calls.
+
+    `RETURNING` cannot see the source row (DESIGN, decision 7): the key is the caller's, Portico's, or the column's default,
+    evaluated in the source.
+    """
+    given = {assignment.field for assignment in plan.assignments}
+    return all(field.name in given or _default_text(field) is not None for field in plan.collection.key_fields)
+
+
+def _default_text(field: Field) -> str | None:
+    """The database's own expression for a key's default, as its catalog shows it."""
+    default = field.default
+    known = default is not None and default.kind == "database" and isinstance(default.value, str) and not field.generated
+    return cast("str", default.value) if known and default is not None else None
+
+
+class Creates:
+    """Writes the statements of one `Create` plan. `secret` keys the ETag."""
+
+    def __init__(self, grammar: Grammar, secret: bytes) -> None:
+        self.grammar = grammar
+        self.secret = secret
+
+    def create(self, plan: Create, *, skip_conflicts: bool) -> Statement:
+        """A statement for one call or more: rows (n, body, etag, tenant, key).
+
+        Args:
+            skip_conflicts: leave out the rows that conflict, so that one bad call does not fail the others; a call without a
+                row then runs alone, without this, for its own error.
+        """
+        ready = settings()
+        source = self._source(plan)
+        inserted = self._insert(plan, source, ready, skip_conflicts=skip_conflicts)
+        made = self._made(plan, source, inserted)
+        ctes: list[sa.CTE] = []
+        if plan.audit:
+            ctes.append(self._audit(plan, made))
+        final = sa.select(made.c.n, made.c.body, made.c.etag, made.c.tenant, made.c.key).order_by(made.c.n)
+        return statement(final.add_cte(*ctes) if ctes else final, parameters_of(plan))
+
+    def _source(self, plan: Create) -> sa.CTE:
+        """The calls as rows: values typed as their columns, keys that the database would make, who asks, and `n`."""
+        arrays: list[ColumnElement[Any]] = []
+        names: list[str] = []
+        for assignment in plan.assignments:
+            arrays.append(_sent(assignment.value))
+            names.append(f"v{assignment.value.index}")
+        arrays.extend(fixed(name, pg.ARRAY(sa.Text())) for name, _ in _ACTOR)
+        names.extend(label for _, label in _ACTOR)
+        arrays.append(fixed("each_client", pg.ARRAY(sa.Text())))
+        names.append("client")
+        calls = sa.func.unnest(*arrays).table_valued(*names, with_ordinality="n").render_derived(name="q")
+        columns: list[ColumnElement[Any]] = [calls.c.n, *(calls.c[label] for _, label in _ACTOR), calls.c.client]
+        columns += [_typed(calls.c[f"v{item.value.index}"], item.value.type).label(f"c_{item.field}") for item in plan.assignments]
+        given = {assignment.field for assignment in plan.assignments}
+        for field in plan.collection.key_fields:
+            text = _default_text(field)
+            if field.name not in given and text is not None:
+                columns.append(sa.literal_column(text).label(f"c_{field.name}"))
+        return sa.select(*columns).cte("src").prefix_with("MATERIALIZED", dialect="postgresql")
+
+    def _insert(self, plan: Create, source: sa.CTE, ready: sa.CTE, *, skip_conflicts: bool) -> sa.CTE:
+        collection = plan.collection
+        target = sa.table(collection.table, *(sa.column(field.column) for field in collection.fields), schema=collection.schema)
+        given = [name.removeprefix("c_") for name in source.c.keys() if name.startswith("c_")]
+        chosen = sa.select(*(source.c[f"c_{name}"] for name in given)).select_from(source, ready).where(ready.c.v.is_not(None))
+        chosen = chosen.where(*self._allowed(plan, source)).order_by(source.c.n)
+        insert = pg_insert(target).from_select([collection.by_name[name].column for name in given], chosen)
+        if skip_conflicts:
+            insert = insert.on_conflict_do_nothing()
+        whole = sa.literal_column(quoted(collection.table))
+        tag = sa.func.md5(sa.literal(self.secret.hex(), sa.Text).op("||")(sa.cast(whole, sa.Text)))
+        columns = [target.c[field.column].label(f"c_{field.name}") for field in collection.fields]
+        return insert.returning(*columns, tag.label("etag")).cte("ins")
+
+    def _allowed(self, plan: Create, source: sa.CTE) -> list[ColumnElement[bool]]:
+        """The new row's owner or parent must be in the call's scope. (A tenant field was set, or checked, by the service.)"""
+        if not isinstance(plan.rule, OwnerRule | ParentRule):
+            return []
+        columns = {field.name: source.c[f"c_{field.name}"] for field in plan.collection.fields if f"c_{field.name}" in source.c}
+        limits = guard(plan.rule, plan.collection, cast("Columns", columns), Whose(source.c.client, None), self.grammar)
+        found = sa.select(sa.literal_column("1")).select_from(*limits.tables).where(*limits.conditions).correlate(source)
+        return [sa.exists(found)]
+
+    def _made(self, plan: Create, source: sa.CTE, inserted: sa.CTE) -> sa.CTE:
+        """The new rows with their call's place, their JSON, their hash and their tenant."""
+        collection = plan.collection
+        columns = cast("Columns", {field.name: inserted.c[f"c_{field.name}"] for field in collection.fields})
+        row = projection(plan.answer, inserted, columns, self.grammar)
+        match = [inserted.c[f"c_{name}"] == source.c[f"c_{name}"] for name in collection.primary_key] if key_is_known(plan) else []
+        tables: list[sa.FromClause] = [inserted, source, row]
+        members = [source.c.n, *(source.c[label] for _, label in _ACTOR), document_text(row).label("body"), inserted.c.etag]
+        members.append(self._tenant(plan, source, columns).label("tenant"))
+        members.append(key_text(collection, columns).label("key"))
+        if plan.audit:
+            kept = image(collection, columns, self.grammar, inserted)
+            tables.append(kept)
+            members.append(document_text(kept).label("after"))
+        return sa.select(*members).select_from(*tables).where(*match).cte("made").prefix_with("MATERIALIZED", dialect="postgresql")
+
+    @staticmethod
+    def _tenant(plan: Create, source: sa.CTE, columns: Columns) -> ColumnElement[Any]:
+        """Whose the new row is. An owner's or parent's client was looked up by the insert itself."""
+        if isinstance(plan.rule, OwnerRule | ParentRule):
+            return source.c.client
+        field = getattr(plan.rule, "field", None)
+        return sa.cast(columns[field], sa.Text) if field else sa.literal_column("NULL::text")
+
+    def _audit(self, plan: Create, made: sa.CTE) -> sa.CTE:
+        return audit_insert(made, plan.collection, "create", actor=actor_columns(made), key=made.c.key, before=None, after=made.c.after)
+
+
+def _sent(parameter: Parameter) -> ColumnElement[Any]:
+    """The array that carries a value of each call; arrays travel as their text, since arrays of arrays have one shape."""
+    if isinstance(parameter.type, FieldType) and parameter.type.array:
+        return each(Parameter(parameter.index, FieldType(Base.TEXT)))
+    return each(parameter)
+
+
+def _typed(value: ColumnElement[Any], kind: Any) -> ColumnElement[Any]:
+    if isinstance(kind, FieldType) and kind.array:
+        return sa.cast(value, Native(_array_name(kind)))
+    if isinstance(kind, FieldType) and travels_as_text(kind):
+        return sa.cast(value, Native(kind.native or "text"))
+    return typed(value, kind)
+
+
+_ARRAY_NAMES = {
+    Base.STRING: "text",
+    Base.TEXT: "text",
+    Base.ENUM: "text",
+    Base.INTEGER: "integer",
+    Base.BIGINT: "bigint",
+    Base.FLOAT: "double precision",
+    Base.DECIMAL: "numeric",
+    Base.BOOLEAN: "boolean",
+    Base.UUID: "uuid",
+    Base.DATE: "date",
+    Base.DATETIME: "timestamp with time zone",
+    Base.JSON: "jsonb",
+    Base.BINARY: "bytea",
+}
+
+
+def _array_name(kind: FieldType) -> str:
+    name = kind.native or _ARRAY_NAMES[kind.base]
+    return name if name.endswith("[]") else name + "[]"
+
+
+def quoted(name: str) -> str:
+    """A table's name as an identifier."""
+    return pg.dialect().identifier_preparer.quote(name)

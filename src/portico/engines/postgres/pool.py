@@ -1,0 +1,219 @@
+"""The connections of one PostgreSQL database, and how they are shared out (DESIGN, decision 18)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, cast
+
+import asyncpg
+
+from portico.engines.base import PoolStatus
+from portico.engines.postgres.errors import LOST
+from portico.errors import DatabaseUnavailable, PoolExhausted
+from portico.events import ConnectionFailed, Emit, PoolExhaustedEvent, PoolWaited
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+
+class Share(StrEnum):
+    """What a connection is wanted for."""
+
+    JOINT = "joint"
+    ALONE = "alone"
+    INTERACTIVE = "interactive"
+    LOCKING = "locking"
+    EXPORT = "export"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """How to connect, and how many connections to hold.
+
+    Attributes:
+        dsn: without the password where `password` is given. password: called at each connect, so that a rotated one is used.
+        minimum, maximum: connections of this process. timeout: seconds to wait for one. recycle: seconds of a connection's life.
+        statement_timeout: seconds. prepared: keep prepared statements (off behind a transaction pooler).
+        synchronous_commit: PostgreSQL's setting, or None to leave the server's.
+        tls: a context where the connection string's own parameters do not say it all.
+    """
+
+    dsn: str
+    password: Callable[[], str] | None = None
+    minimum: int = 2
+    maximum: int = 20
+    timeout: float = 5.0
+    recycle: float = 1800.0
+    statement_timeout: float = 30.0
+    prepared: bool = True
+    synchronous_commit: str | None = None
+    tls: ssl.SSLContext | None = None
+
+
+async def _keep(_: object) -> None:
+    """A connection goes back as it is: no setting outlives its statement here (DESIGN, decision 8)."""
+
+
+class Pool:
+    """Connections by share: joint statements always find theirs; nobody else can hold them all."""
+
+    def __init__(self, name: str, options: PoolOptions, emit: Emit) -> None:
+        self.name = name
+        self.options = options
+        self._emit = emit
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        joint = min(4, max(1, options.maximum // 2))
+        rest = max(1, options.maximum - joint)
+        self._limits = {
+            Share.JOINT: asyncio.Semaphore(joint),
+            Share.ALONE: asyncio.Semaphore(rest),
+            Share.INTERACTIVE: asyncio.Semaphore(max(1, rest // 2)),
+            Share.LOCKING: asyncio.Semaphore(max(1, rest // 4)),
+            Share.EXPORT: asyncio.Semaphore(min(2, rest)),
+        }
+        self._waiting = 0
+        self._invalid = 0
+        self._out = 0
+
+    async def open(self) -> None:
+        """Make the pool. Raises DatabaseUnavailable where the first connection fails."""
+        options = self.options
+        settings = {"timezone": "UTC", "datestyle": "ISO", "application_name": "portico"}
+        try:
+            self._pool = await asyncpg.create_pool(
+                options.dsn,
+                password=options.password,
+                min_size=min(options.minimum, options.maximum),
+                max_size=options.maximum,
+                max_inactive_connection_lifetime=0,
+                max_queries=2**62,
+                timeout=options.timeout,
+                command_timeout=None,
+                statement_cache_size=512 if options.prepared else 0,
+                max_cacheable_statement_size=0,
+                server_settings=settings,
+                reset=_keep,
+                init=self._prepare,
+                ssl=options.tls,
+            )
+        except (*LOST, asyncpg.PostgresError, TimeoutError, ValueError) as error:
+            self._emit(ConnectionFailed(self.name, type(error).__name__))
+            raise DatabaseUnavailable("The database cannot be reached.", details={"type": type(error).__name__}) from error
+
+    async def _prepare(self, connection: Connection) -> None:
+        """Settings that a pooler would refuse at the start of a connection are made here, where there is none."""
+        connection.portico_born = time.monotonic()  # type: ignore[attr-defined]
+        if self.options.prepared:
+            await connection.execute("SET client_connection_check_interval = '1s'")
+            await connection.execute(f"SET statement_timeout = {int(self.options.statement_timeout * 1000)}")
+            if self.options.synchronous_commit:
+                await connection.execute(f"SET synchronous_commit = {self.options.synchronous_commit}")
+
+    async def close(self) -> None:
+        """Close every connection, once what runs has ended."""
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            try:
+                await asyncio.wait_for(pool.close(), 10)
+            except TimeoutError:
+                pool.terminate()
+
+    @asynccontextmanager
+    async def acquire(self, share: Share) -> AsyncIterator[Connection]:
+        """A connection for as long as the block runs.
+
+        A connection whose block fails while a statement or transaction may still be open is closed, never given to another.
+
+        Raises:
+            PoolExhausted: none became free in time. DatabaseUnavailable: none can be made.
+        """
+        connection = await self.take(share)
+        clean = False
+        try:
+            yield connection
+            clean = True
+        finally:
+            await self.give_back(connection, share, clean=clean)
+
+    async def take(self, share: Share) -> Connection:
+        """A connection that `give_back` must get again."""
+        started = time.monotonic()
+        limits = [self._limits[share]] if share in {Share.JOINT, Share.ALONE} else [self._limits[share], self._limits[Share.ALONE]]
+        held: list[asyncio.Semaphore] = []
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self.options.timeout):
+                for limit in limits:
+                    await limit.acquire()
+                    held.append(limit)
+                connection = await self._connect()
+        except BaseException as error:
+            for limit in held:
+                limit.release()
+            if isinstance(error, TimeoutError):
+                self._emit(PoolExhaustedEvent(self.name, "PoolExhausted", repr(self.status())))
+                raise PoolExhausted("No database connection became free in time.", hint="Try again shortly.") from None
+            raise
+        finally:
+            self._waiting -= 1
+        self._out += 1
+        waited = time.monotonic() - started
+        if waited > 0.001:
+            self._emit(PoolWaited(self.name, waited))
+        return connection
+
+    async def _connect(self) -> Connection:
+        if self._pool is None:
+            raise DatabaseUnavailable("The database cannot be reached.")
+        try:
+            while True:
+                connection = cast("Connection", await self._pool.acquire())
+                if time.monotonic() - connection.portico_born < self.options.recycle:  # type: ignore[attr-defined]
+                    return connection
+                await self._replace(connection)
+        except (*LOST, asyncpg.PostgresError) as error:
+            self._emit(ConnectionFailed(self.name, type(error).__name__))
+            raise DatabaseUnavailable("The database cannot be reached.", details={"type": type(error).__name__}) from error
+
+    async def _replace(self, connection: Connection) -> None:
+        self._invalid += 1
+        try:
+            await connection.close(timeout=1)
+        finally:
+            await self._release(connection)
+            self._invalid -= 1
+
+    async def give_back(self, connection: Connection, share: Share, *, clean: bool) -> None:
+        """Return a connection; one that is not `clean` is closed."""
+        self._out -= 1
+        try:
+            if not clean and not connection.is_closed():
+                connection.terminate()
+            await self._release(connection)
+        finally:
+            self._limits[share].release()
+            if share not in {Share.JOINT, Share.ALONE}:
+                self._limits[Share.ALONE].release()
+
+    async def _release(self, connection: Connection) -> None:
+        if self._pool is not None:
+            await self._pool.release(cast("asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", connection))
+
+    async def expire(self) -> None:
+        """Have every connection made anew, at its next use: after a schema change or a failover."""
+        if self._pool is not None:
+            await self._pool.expire_connections()
+
+    def status(self) -> PoolStatus:
+        """The pool now."""
+        size = self._pool.get_size() if self._pool is not None else 0
+        out = self._out
+        return PoolStatus(size, max(size - out, 0), out, max(size - self.options.minimum, 0), self._invalid, self._waiting)

@@ -1,0 +1,272 @@
+"""Statements that read: by key, pages, counts and exports, for one call or for many that wait at the same moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.sql.elements import ColumnElement
+
+from portico.engines.postgres.scoping import Guard, Whose, guard, settings, whose
+from portico.engines.postgres.statement import Statement, each, fixed, plain, statement
+from portico.engines.postgres.types import typed
+from portico.engines.sql.predicates import Bind, Columns, Grammar, keyset_branches, nullable_key, ordering, predicate, row_comparison
+from portico.errors import NotSupported
+from portico.model.collection import Collection, Relation
+from portico.model.field import Field, FieldType
+from portico.query.bound import BoundQuery, Embedded, Output, Parameter, Target
+from portico.query.scoped import Count, Export, GetByKey, ListPage, ScopedQuery, ScopeRule
+
+ONE = sa.literal_column("1")
+ZERO = sa.literal_column("0")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around a guarded part of a statement.
+
+    Attributes:
+        scope: whose documents. bind: where values come from. ready: the settings' value, on which the part depends.
+        outer: the tables around it that it refers to.
+    """
+
+    scope: Whose
+    bind: Bind
+    ready: ColumnElement[Any]
+    outer: tuple[sa.FromClause, ...]
+
+
+def alone(kind: str) -> tuple[sa.CTE, Frame]:
+    """The frame of a statement that runs one call, and the settings that it starts with."""
+    ready = settings()
+    return ready, Frame(whose(kind), plain, ready.c.v, (ready,))
+
+
+def projection(query: BoundQuery, table: sa.FromClause, columns: Columns, grammar: Grammar, name: str = "x") -> sa.Lateral:
+    """The answered members as a row of their own, whose JSON is the document."""
+    members = [_member(output, columns, grammar) for output in query.outputs]
+    return sa.select(*members).correlate(table).lateral(name)
+
+
+def _member(output: Output | Embedded, columns: Columns, grammar: Grammar) -> ColumnElement[Any]:
+    if isinstance(output, Embedded):
+        raise NotSupported("embedding", "postgresql")
+    return grammar.output(output.target, columns).label(output.name)
+
+
+def document_text(row: sa.FromClause) -> ColumnElement[Any]:
+    """A row as the text of its JSON object."""
+    return sa.cast(sa.func.row_to_json(row.table_valued()), sa.Text)  # type: ignore[attr-defined]
+
+
+def content_hash(table: sa.FromClause, secret: bytes) -> ColumnElement[Any]:
+    """The ETag: a keyed hash of the whole stored row, hidden fields too (DESIGN, decision 12)."""
+    return sa.func.md5(sa.literal(secret.hex(), sa.Text).op("||")(sa.cast(table.table_valued(), sa.Text)))  # type: ignore[attr-defined]
+
+
+class Source:
+    """The calls of a joint statement as a table: their values, their client, and `n`, their place."""
+
+    def __init__(self, parameters: Sequence[Parameter], *, user: bool) -> None:
+        arrays = [each(parameter) for parameter in parameters] + [fixed("each_client", pg.ARRAY(sa.Text()))]
+        names = [f"v{parameter.index}" for parameter in parameters] + ["client"]
+        if user:
+            arrays.append(fixed("each_user", pg.ARRAY(sa.Text())))
+            names.append("usr")
+        self.table = sa.func.unnest(*arrays).table_valued(*names, with_ordinality="n").render_derived(name="q")
+        self.ready = settings()
+        self.frame = Frame(Whose(self.table.c.client, None, user=self.table.c.usr if user else None), self.bind, self.ready.c.v, (self.ready, self.table))
+
+    def bind(self, parameter: Parameter) -> Any:
+        """A call's value of `parameter`."""
+        return typed(self.table.c[f"v{parameter.index}"], parameter.type, many=False)
+
+
+class Reads:
+    """Writes the statements of one plan. `secret` keys the ETag."""
+
+    def __init__(self, grammar: Grammar, secret: bytes) -> None:
+        self.grammar = grammar
+        self.secret = secret
+
+    def table(self, collection: Collection) -> tuple[sa.FromClause, Columns]:
+        """The collection's table as `t`, and its columns."""
+        source = self.grammar.table(collection, "t")
+        return source, self.grammar.columns(collection, source)
+
+    # --- one document by key ---------------------------------------------------------------------------------------------
+
+    def _get(self, plan: GetByKey, frame: Frame) -> sa.Lateral:
+        table, columns = self.table(plan.query.collection)
+        limits = guard(plan.rule, plan.query.collection, columns, frame.scope, self.grammar)
+        row = projection(plan.query, table, columns, self.grammar)
+        tag = content_hash(table, self.secret) if plan.etag else sa.literal_column("NULL::text")
+        key = [columns[field.name] == frame.bind(value) for field, value in zip(plan.query.collection.key_fields, plan.key, strict=True)]
+        chosen = sa.select(document_text(row).label("body"), tag.label("etag"), limits.tenant.label("tenant"))
+        chosen = chosen.select_from(table, *limits.tables, row).correlate(*frame.outer)
+        return chosen.where(frame.ready.is_not(None), *key, *limits.conditions, *self._filter(plan.query, columns, frame)).offset(ZERO).lateral("r")
+
+    def get(self, plan: GetByKey, kind: str) -> Statement:
+        """One call's statement: at most one row (body, etag, tenant)."""
+        ready, frame = alone(kind)
+        found = self._get(plan, frame)
+        return statement(sa.select(found.c.body, found.c.etag, found.c.tenant).select_from(ready, found), parameters_of(plan))
+
+    def get_many(self, plan: GetByKey, *, user: bool) -> Statement:
+        """The statement of many calls: rows (n, body, etag, tenant), none for a call that finds nothing."""
+        calls = Source(parameters_of(plan), user=user)
+        found = self._get(plan, calls.frame)
+        return statement(sa.select(calls.table.c.n, found.c.body, found.c.etag, found.c.tenant).select_from(calls.ready, calls.table, found))
+
+    # --- a page ----------------------------------------------------------------------------------------------------------
+
+    def page(self, plan: ListPage, kind: str) -> Statement:
+        """One call's statement: one row (body, count, last, tenants, total)."""
+        ready, frame = alone(kind)
+        found = self._page(plan, frame)
+        return statement(sa.select(*found.c).select_from(ready, found), parameters_of(plan))
+
+    def page_many(self, plan: ListPage, *, user: bool) -> Statement:
+        """The statement of many calls: one row each (n, body, count, last, tenants, total)."""
+        calls = Source(parameters_of(plan), user=user)
+        found = self._page(plan, calls.frame)
+        return statement(sa.select(calls.table.c.n, *found.c).select_from(calls.ready, calls.table, found))
+
+    def _page(self, plan: ListPage, frame: Frame) -> sa.Lateral:
+        query = plan.query
+        assert query.limit is not None, "a page has a limit"
+        limit = frame.bind(query.limit)
+        rows = self._rows(query, plan.rule, frame).subquery("i")
+        bodies = sa.func.array_agg(rows.c.body)
+        joined = sa.func.array_to_string(_slice(bodies, limit), sa.literal_column("','"))
+        counted = sa.func.count()
+        keys = [name for name in rows.c.keys() if name.startswith("k")]
+        last_values = [_element(sa.func.array_agg(rows.c[name]), limit) for name in keys]
+        last = sa.case((counted > limit, sa.cast(sa.func.json_build_array(*last_values), sa.Text))) if keys else sa.literal_column("NULL::text")
+        total = self._counted(query, plan.rule, frame, sa.func.count()).scalar_subquery() if query.count == "exact" else sa.literal_column("NULL::bigint")
+        found = sa.select(
+            (sa.literal_column("'['").op("||")(sa.func.coalesce(joined, sa.literal_column("''"))).op("||")(sa.literal_column("']'"))).label("body"),
+            sa.func.least(counted, limit).label("count"),
+            last.label("last"),
+            self._tenants(rows, frame.scope).label("tenants"),
+            total.label("total"),
+        )
+        return found.select_from(rows).correlate(*frame.outer).lateral("r")
+
+    @staticmethod
+    def _tenants(rows: sa.Subquery, scope: Whose) -> ColumnElement[Any]:
+        """Whose rows they are, for the comparison: the smallest and largest say all where there is one client."""
+        tenant = rows.c.tenant.collate("C")
+        if scope.clients is None:
+            pair = pg.array([sa.func.min(tenant), sa.func.max(tenant)])
+            return sa.cast(pair, pg.ARRAY(sa.Text))
+        return sa.func.array_agg(sa.distinct(tenant))
+
+    def _rows(self, query: BoundQuery, rule: ScopeRule, frame: Frame) -> sa.Select[Any]:
+        """The rows of a page in order, and one more: body, tenant, and the values of each sort key."""
+        table, columns = self.table(query.collection)
+        limits = guard(rule, query.collection, columns, frame.scope, self.grammar)
+        conditions = [frame.ready.is_not(None), *limits.conditions, *self._filter(query, columns, frame)]
+        chosen = self._chosen(query, table, columns, limits).correlate(*frame.outer)
+        if query.keyset is not None:
+            single = row_comparison(query.keyset, query.order, columns, frame.bind, self.grammar)
+            if single is None:
+                return self._ranges(query, chosen.where(*conditions), columns, frame)
+            conditions.append(single)
+        assert query.limit is not None, "a page has a limit"
+        order = ordering(query.order, columns, self.grammar, nullable_key)
+        chosen = chosen.where(*conditions).order_by(*order).limit(frame.bind(query.limit) + ONE)
+        return chosen.offset(frame.bind(query.offset)) if query.offset is not None else chosen
+
+    def _chosen(self, query: BoundQuery, table: sa.FromClause, columns: Columns, limits: Guard) -> sa.Select[Any]:
+        row = projection(query, table, columns, self.grammar)
+        keys = [self._sort_value(item.target, columns).label(f"k{place}") for place, item in enumerate(query.order)] if pageable(query) else []
+        members = [document_text(row).label("body"), limits.tenant.label("tenant"), *keys]
+        return sa.select(*members).select_from(table, *limits.tables, row)
+
+    def _sort_value(self, target: Target, columns: Columns) -> ColumnElement[Any]:
+        """A sort key's value as the cursor keeps it: exactly as an answer would show it."""
+        if target.steps or target.cast or target.field is None:
+            return self.grammar.comparable(target, columns)
+        return self.grammar.output(target, columns)
+
+    def _ranges(self, query: BoundQuery, guarded: sa.Select[Any], columns: Columns, frame: Frame) -> sa.Select[Any]:
+        """A page after a key, as index ranges, each sorted and limited, and sorted and limited again (DESIGN, decision 19)."""
+        assert query.keyset is not None and query.limit is not None, "only pages after a key are made of ranges"  # noqa: PT018
+        one_more = frame.bind(query.limit) + ONE
+        sort = [self.grammar.comparable(item.target, columns).label(f"o{place}") for place, item in enumerate(query.order)]
+        order = ordering(query.order, columns, self.grammar, nullable_key)
+        guarded = guarded.add_columns(*sort)
+        branches = keyset_branches(query.keyset, query.order, columns, frame.bind, self.grammar) or [sa.false()]
+        ranges = [sa.select(guarded.where(branch).order_by(*order).limit(one_more).subquery()) for branch in branches]
+        both = sa.union_all(*ranges).subquery("ranges")
+        again = []
+        for place, item in enumerate(query.order):
+            key = both.c[f"o{place}"].desc() if item.descending else both.c[f"o{place}"].asc()
+            again.append(key.nulls_first() if item.nulls_first else key.nulls_last())
+        names = [name for name in both.c.keys() if not name.startswith("o")]
+        return sa.select(*(both.c[name] for name in names)).order_by(*again).limit(one_more).correlate(*frame.outer)
+
+    def _filter(self, query: BoundQuery, columns: Columns, frame: Frame) -> list[ColumnElement[bool]]:
+        return [predicate(query.filter, columns, frame.bind, self.grammar)] if query.filter is not None else []
+
+    # --- counts and exports ----------------------------------------------------------------------------------------------
+
+    def _counted(self, query: BoundQuery, rule: ScopeRule, frame: Frame, what: ColumnElement[Any]) -> sa.Select[Any]:
+        table, columns = self.table(query.collection)
+        limits = guard(rule, query.collection, columns, frame.scope, self.grammar)
+        chosen = sa.select(what).select_from(table, *limits.tables).correlate(*frame.outer)
+        return chosen.where(frame.ready.is_not(None), *limits.conditions, *self._filter(query, columns, frame))
+
+    def count(self, plan: Count, kind: str) -> Statement:
+        """One call's statement: one row with the number of documents."""
+        ready, frame = alone(kind)
+        counted = self._counted(plan.query, plan.rule, frame, sa.func.count().label("count")).lateral("r")
+        return statement(sa.select(counted.c["count"]).select_from(ready, counted), parameters_of(plan))
+
+    def export(self, plan: Export, kind: str) -> Statement:
+        """Rows (body, tenant) of all that match, for a cursor. The transaction around it sets the scope."""
+        query = plan.query
+        table, columns = self.table(query.collection)
+        frame = Frame(whose(kind), plain, ONE, ())
+        limits = guard(plan.rule, query.collection, columns, frame.scope, self.grammar)
+        row = projection(query, table, columns, self.grammar)
+        chosen = sa.select(document_text(row).label("body"), limits.tenant.label("tenant")).select_from(table, *limits.tables, row)
+        chosen = chosen.where(*limits.conditions, *self._filter(query, columns, frame))
+        return statement(chosen.order_by(*ordering(query.order, columns, self.grammar, nullable_key)), parameters_of(plan))
+
+
+def pageable(query: BoundQuery) -> bool:
+    """Whether a cursor can follow this order: it ends with the key."""
+    names = {item.target.field.name for item in query.order if item.target.field is not None and not item.target.steps}
+    return bool(query.collection.primary_key) and names >= set(query.collection.primary_key)
+
+
+def _slice(array: ColumnElement[Any], limit: ColumnElement[Any]) -> ColumnElement[Any]:
+    return sa.func.trim_array(array, sa.func.greatest(sa.func.cardinality(array) - limit, ZERO))
+
+
+def _element(array: ColumnElement[Any], place: ColumnElement[Any]) -> ColumnElement[Any]:
+    return sa.type_coerce(array, pg.ARRAY(sa.Text))[sa.cast(place, sa.Integer)]
+
+
+def parameters_of(plan: ScopedQuery) -> tuple[Parameter, ...]:
+    """Every parameter of a plan, in the order of their values."""
+    found: dict[int, Parameter] = {}
+    _collect(plan, found)
+    return tuple(found[index] for index in sorted(found))
+
+
+def _collect(node: object, found: dict[int, Parameter]) -> None:
+    """Walk a plan's own types; collections and rules hold no parameters."""
+    if isinstance(node, Parameter):
+        found[node.index] = node
+    elif isinstance(node, tuple):
+        for child in node:
+            _collect(child, found)
+    elif is_dataclass(node) and not isinstance(node, Collection | Field | Relation | FieldType):
+        for member in fields(node):
+            _collect(getattr(node, member.name), found)
