@@ -19,9 +19,16 @@ from portico.errors import DatabaseUnavailable, PoolExhausted
 from portico.events import ConnectionFailed, Emit, PoolExhaustedEvent, PoolWaited
 
 if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
+    _Base = asyncpg.Connection[asyncpg.Record]
 else:
-    Connection = asyncpg.Connection
+    _Base = asyncpg.Connection
+
+
+class Connection(_Base):
+    """A connection that knows when it was made, in seconds of the monotonic clock."""
+
+    __slots__ = ("born",)
+    born: float
 
 
 class Share(StrEnum):
@@ -69,7 +76,7 @@ class Pool:
         self.name = name
         self.options = options
         self._emit = emit
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._pool: asyncpg.Pool | None = None
         joint = min(4, max(1, options.maximum // 2))
         rest = max(1, options.maximum - joint)
         self._limits = {
@@ -102,6 +109,7 @@ class Pool:
                 server_settings=settings,
                 reset=_keep,
                 init=self._prepare,
+                connection_class=Connection,
                 ssl=options.tls,
             )
         except (*LOST, asyncpg.PostgresError, TimeoutError, ValueError) as error:
@@ -110,7 +118,7 @@ class Pool:
 
     async def _prepare(self, connection: Connection) -> None:
         """Settings that a pooler would refuse at the start of a connection are made here, where there is none."""
-        connection.portico_born = time.monotonic()  # type: ignore[attr-defined]
+        connection.born = time.monotonic()
         if self.options.prepared:
             await connection.execute("SET client_connection_check_interval = '1s'")
             await connection.execute(f"SET statement_timeout = {int(self.options.statement_timeout * 1000)}")
@@ -176,7 +184,7 @@ class Pool:
         try:
             while True:
                 connection = cast("Connection", await self._pool.acquire())
-                if time.monotonic() - connection.portico_born < self.options.recycle:  # type: ignore[attr-defined]
+                if time.monotonic() - connection.born < self.options.recycle:
                     return connection
                 await self._replace(connection)
         except (*LOST, asyncpg.PostgresError) as error:

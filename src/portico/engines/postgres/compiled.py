@@ -1,0 +1,127 @@
+"""A plan made ready for PostgreSQL: the texts of its statements, each written at its first use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from portico.engines.base import Call
+from portico.engines.postgres.changes import Changes
+from portico.engines.postgres.creates import Creates, key_is_known
+from portico.engines.postgres.grammar import PostgresGrammar
+from portico.engines.postgres.reads import Reads, parameters_of
+from portico.engines.postgres.statement import Statement
+from portico.model.collection import Collection
+from portico.model.field import FieldType
+from portico.query.scoped import Change, Count, Create, Delete, EverythingRule, Export, GetByKey, ListPage, ScopedQuery, SharedRule
+
+
+@dataclass(slots=True)
+class PostgresPlan:
+    """A compiled plan. `joint`: its calls may share a statement. `writes`: it changes something."""
+
+    query: ScopedQuery
+    grammar: PostgresGrammar
+    secret: bytes
+    joint: bool = False
+    writes: bool = False
+    statements: dict[tuple[str, bool], Statement] = field(default_factory=dict)
+
+    @property
+    def collection(self) -> Collection:
+        """The collection that it is about."""
+        return self.query.query.collection if isinstance(self.query, GetByKey | ListPage | Count | Export) else self.query.collection
+
+    def alone(self, kind: str) -> Statement:
+        """The statement of one call whose scope is of this kind."""
+        return self._statement(kind, many=False)
+
+    def together(self, kind: str) -> Statement:
+        """The statement of several calls whose scopes are all of this kind."""
+        return self._statement(kind, many=True)
+
+    def _statement(self, kind: str, *, many: bool) -> Statement:
+        found = self.statements.get((kind, many))
+        if found is None:
+            found = self.statements[(kind, many)] = self._write(kind, many=many)
+        return found
+
+    def _write(self, kind: str, *, many: bool) -> Statement:
+        query, user = self.query, kind.endswith("+user")
+        reads = Reads(self.grammar, self.secret)
+        match query:
+            case GetByKey():
+                return reads.get_many(query, user=user) if many else reads.get(query, kind)
+            case ListPage():
+                return reads.page_many(query, user=user) if many else reads.page(query, kind)
+            case Count():
+                return reads.count(query, kind)
+            case Export():
+                return reads.export(query, kind)
+            case Create():
+                return Creates(self.grammar, self.secret).create(query, skip_conflicts=many)
+            case Change() | Delete():
+                changes = Changes(self.grammar, self.secret)
+                return changes.by_key(query, kind) if query.key else changes.by_filter(query, kind)
+
+
+def compile_plan(query: ScopedQuery, grammar: PostgresGrammar, secret: bytes) -> PostgresPlan:
+    """Make a scoped query ready. Its statements are written when they are first run."""
+    plan = PostgresPlan(query, grammar, secret)
+    plan.writes = isinstance(query, Create | Change | Delete)
+    single_values = all(not p.many and not (isinstance(p.type, FieldType) and p.type.array) for p in parameters_of(query))
+    match query:
+        case GetByKey():
+            plan.joint = single_values
+        case ListPage():
+            plan.joint = single_values and query.query.count is None and bounded(query)
+        case Create():
+            plan.joint = query.collection.insertable_jointly and key_is_known(query)
+        case _:
+            plan.joint = False
+    return plan
+
+
+def bounded(plan: ListPage) -> bool:
+    """Whether an index gives the page's rows in order, so that its cost is bounded by its limit (DESIGN, decision 6).
+
+    The index's leading fields are compared for equality (the tenant's field among them), and the sort keys follow.
+    """
+    query = plan.query
+    if query.offset is not None and query.keyset is None:
+        pass
+    fixed = _equal_fields(query.filter)
+    tenant = getattr(plan.rule, "field", None)
+    if not isinstance(plan.rule, EverythingRule | SharedRule) and tenant is None:
+        return False
+    if tenant is not None:
+        fixed.add(tenant)
+    order = [item.target.field.name for item in query.order if item.target.field is not None and not item.target.steps]
+    if len(order) != len(query.order):
+        return False
+    wanted = [name for name in order if name not in fixed]
+    keys = [query.collection.primary_key, *(tuple(item.name for item in index.fields) for index in query.collection.indexes)]
+    return not wanted or any(_serves(key, fixed, wanted) for key in keys)
+
+
+def _equal_fields(node: object) -> set[str]:
+    children: Sequence[object] = getattr(node, "children", (node,))
+    found: set[str] = set()
+    for child in children:
+        operator, target = getattr(child, "operator", None), getattr(child, "target", None)
+        if operator == "eq" and target is not None and target.field is not None and not target.steps:
+            found.add(target.field.name)
+    return found
+
+
+def _serves(key: tuple[str, ...], fixed: set[str], wanted: list[str]) -> bool:
+    rest = list(key)
+    while rest and rest[0] in fixed:
+        rest.pop(0)
+    return bool(rest) and rest[: len(wanted)] == wanted[: len(rest)]
+
+
+def same_kind(calls: Sequence[Call]) -> bool:
+    """Whether the calls may share a statement: scopes of one kind, each with one client at most."""
+    kind = calls[0].scope.kind
+    return all(call.scope.kind == kind and len(call.scope.clients) <= 1 and len(call.scope.users) <= 1 for call in calls)

@@ -1,0 +1,139 @@
+"""Running a plan's statements on a connection, and comparing each row's tenant with the scope of the call that it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from portico.engines.base import Answer, Call, Outcome
+from portico.engines.postgres.compiled import PostgresPlan
+from portico.engines.postgres.errors import reported
+from portico.engines.postgres.statement import Statement, array_literal
+from portico.errors import DocumentNotFound, InternalError, PreconditionFailed, TooManyAffected, UnknownReference
+from portico.model.page import Changed, Document, Page
+from portico.model.scope import Scope
+from portico.query.scoped import Change, Count, Create, Delete, EverythingRule, GetByKey, ListPage, ScopedQuery, SharedRule
+
+if TYPE_CHECKING:
+    from portico.engines.postgres.pool import Connection
+
+SET_SCOPE = "SELECT set_config('portico.clients', $1, true), set_config('portico.users', $2, true), set_config('portico.all', $3, true)"
+
+
+async def set_scope(connection: Connection, scope: Scope) -> None:
+    """Set the row-level-security scope for the open transaction, for statements that do not set it themselves."""
+    await connection.fetchrow(SET_SCOPE, array_literal(scope.clients), array_literal(scope.users), "on" if scope.everything else "")
+
+
+async def fetch(
+    connection: Connection, plan: PostgresPlan, text: Statement, calls: Sequence[Call], timeout: float | None
+) -> list[asyncpg.Record]:
+    """The rows of a statement for `calls`; what the server reports becomes Portico's error."""
+    try:
+        return await connection.fetch(text.text, *text.bind(calls), timeout=timeout)
+    except asyncpg.PostgresError as error:
+        raise reported(error, plan.collection, deleting=isinstance(plan.query, Delete)) from error
+
+
+async def run_alone(connection: Connection, plan: PostgresPlan, call: Call, timeout: float | None) -> Answer:
+    """One call's own statement. A filter-wide change needs a transaction that is open, and sets its scope itself."""
+    query = plan.query
+    if isinstance(query, Change | Delete) and not query.key:
+        await set_scope(connection, call.scope)
+    rows = await fetch(connection, plan, plan.alone(call.scope.kind), [call], timeout)
+    match query:
+        case Create():
+            return one_created(query, rows, call)
+        case GetByKey():
+            return document(rows[0], query, call.scope) if rows else None
+        case ListPage():
+            return page(rows[0], query, call.scope)
+        case Count():
+            return Changed(rows[0][0])
+        case Change() | Delete():
+            return changed(query, rows, call)
+        case _:
+            raise InternalError("An export is streamed.")
+
+
+async def run_joint(connection: Connection, plan: PostgresPlan, calls: Sequence[Call], timeout: float | None) -> list[Outcome]:
+    """One statement for several calls of a plan. A create without a row has no outcome yet: it must run alone."""
+    rows = await fetch(connection, plan, plan.together(calls[0].scope.kind), calls, timeout)
+    outcomes: list[Outcome] = [None] * len(calls)
+    query = plan.query
+    for row in rows:
+        place = row["n"] - 1
+        call = calls[place]
+        if isinstance(query, ListPage):
+            outcomes[place] = page(row, query, call.scope)
+        else:
+            outcomes[place] = document(row, query, call.scope)
+    return outcomes
+
+
+async def create_together(connection: Connection, plan: PostgresPlan, calls: Sequence[Call], timeout: float | None) -> list[Answer]:
+    """Several documents by one statement, all or none; raises the first error."""
+    query = plan.query
+    assert isinstance(query, Create), "only creates are made together"
+    if not plan.joint:
+        return [await run_alone(connection, plan, call, timeout) for call in calls]
+    rows = await fetch(connection, plan, plan.alone(calls[0].scope.kind), calls, timeout)
+    if len(rows) != len(calls):
+        raise UnknownReference("A document refers to an owner or parent that does not exist.")
+    return [document(row, query, call.scope) for row, call in zip(rows, calls, strict=True)]
+
+
+def one_created(query: Create, rows: Sequence[asyncpg.Record], call: Call) -> Document:
+    """The document that a create made; none means that its owner or parent is not in scope."""
+    if not rows:
+        raise UnknownReference("The document refers to an owner or parent that does not exist.")
+    return document(rows[0], query, call.scope)
+
+
+def document(row: asyncpg.Record, query: ScopedQuery, scope: Scope) -> Document:
+    """A row as a document, once its tenant was compared with the scope."""
+    rule = query.rule
+    if not isinstance(rule, SharedRule | EverythingRule) and row["tenant"] not in scope.clients:
+        raise foreign_row()
+    key = row["key"] if isinstance(query, Create | Change | Delete) else None
+    return Document(row["body"], row["etag"], key, created=isinstance(query, Create))
+
+
+def page(row: asyncpg.Record, query: ListPage, scope: Scope) -> Page:
+    """A row as a page, once its tenants were compared with the scope."""
+    if not isinstance(query.rule, SharedRule | EverythingRule):
+        in_scope(row["tenants"], scope)
+    return Page(row["body"], row["count"], row["last"], row["total"])
+
+
+def in_scope(tenants: Iterable[str | None] | None, scope: Scope) -> None:
+    """Raise where a row is another tenant's: the predicate or the policy failed, and nothing may be answered."""
+    for tenant in tenants or ():
+        if tenant is not None and tenant not in scope.clients:
+            raise foreign_row()
+
+
+def foreign_row() -> InternalError:
+    """The fault that the comparison exists for."""
+    return InternalError("The database gave a row outside of the caller's scope; nothing was answered.", details={"type": "ForeignRow"})
+
+
+def changed(query: Change | Delete, rows: Sequence[asyncpg.Record], call: Call) -> Answer:
+    """The outcome of a change by key (a document or None) or by filter (a count)."""
+    if not isinstance(query.rule, SharedRule | EverythingRule):
+        in_scope([row["tenant"] for row in rows], call.scope)
+    if query.key:
+        if not rows:
+            return None
+        if not rows[0]["changed"]:
+            raise PreconditionFailed("The document was changed since it was read.", hint="Read it again.")
+        return Document(rows[0]["body"] or "null", rows[0]["etag"], rows[0]["key"])
+    if query.limit is not None and len(rows) > (most := call.values[query.limit.index]):  # type: ignore[operator]
+        raise TooManyAffected(f"The change would touch more than {most} documents.", details={"max_affected": most})
+    body = "[" + ",".join(row["body"] for row in rows) + "]" if query.answer is not None else None
+    return Changed(len(rows), body)
+
+
+__all__ = ["DocumentNotFound", "create_together", "in_scope", "run_alone", "run_joint", "set_scope"]

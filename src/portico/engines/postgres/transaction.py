@@ -1,0 +1,139 @@
+"""An open transaction on one PostgreSQL connection."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import asyncpg
+
+from portico.engines.base import Answer, Call, Compiled, Isolation
+from portico.engines.postgres.compiled import PostgresPlan
+from portico.engines.postgres.errors import LOST, lost, reported
+from portico.engines.postgres.execute import create_together, run_alone
+from portico.engines.postgres.pool import Pool, Share
+from portico.errors import InvalidParameter, StaleSnapshot
+
+if TYPE_CHECKING:
+    from portico.engines.postgres.pool import Connection
+
+T = TypeVar("T")
+
+_BEGIN: dict[Isolation, str] = {
+    "read_committed": "BEGIN ISOLATION LEVEL READ COMMITTED",
+    "repeatable_read": "BEGIN ISOLATION LEVEL REPEATABLE READ",
+    "serializable": "BEGIN ISOLATION LEVEL SERIALIZABLE",
+}
+
+
+class PostgresTransaction:
+    """One transaction and its connection; calls run one at a time, in the order they come."""
+
+    def __init__(self, connection: Connection, pool: Pool, share: Share) -> None:
+        self._connection = connection
+        self._pool = pool
+        self._share = share
+        self._turn = asyncio.Lock()
+        self._wrote = False
+        self._open = True
+
+    @classmethod
+    async def begin(cls, pool: Pool, isolation: Isolation, *, read_only: bool, share: Share) -> PostgresTransaction:
+        """Take a connection and begin. Raises PoolExhausted, DatabaseUnavailable."""
+        connection = await pool.take(share)
+        transaction = cls(connection, pool, share)
+        try:
+            await connection.execute(_BEGIN[isolation] + (" READ ONLY" if read_only else ""))
+        except BaseException as error:
+            await transaction._end(clean=False)
+            if isinstance(error, LOST):
+                raise lost(error, writing=False) from error
+            raise
+        return transaction
+
+    async def run(self, plan: Compiled, call: Call, *, timeout: float | None = None) -> Answer:
+        """Run one call inside; a failed one leaves the transaction failed, unless a savepoint is rolled back to."""
+        async with self._turn:
+            self._wrote = self._wrote or plan.writes
+            return await self._guarded(run_alone(self._connection, cast("PostgresPlan", plan), call, timeout))
+
+    async def run_all(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Answer]:
+        """Run the calls of one create plan by one statement where that is right, else one after the other."""
+        async with self._turn:
+            self._wrote = True
+            return await self._guarded(create_together(self._connection, cast("PostgresPlan", plan), calls, timeout))
+
+    async def _guarded(self, work: Coroutine[object, object, T]) -> T:
+        try:
+            return await work
+        except LOST as error:
+            raise lost(error, writing=False) from error
+
+    async def savepoint(self, name: str) -> None:
+        """Set a savepoint. Raises InvalidParameter for a name that is not an identifier."""
+        await self._execute(f"SAVEPOINT {_identifier(name)}")
+
+    async def rollback_to(self, name: str) -> None:
+        """Undo what came after the savepoint, which stays."""
+        await self._execute(f"ROLLBACK TO SAVEPOINT {_identifier(name)}")
+
+    async def _execute(self, text: str) -> None:
+        async with self._turn:
+            try:
+                await self._connection.execute(text)
+            except asyncpg.PostgresError as error:
+                if error.sqlstate == "3B001":
+                    raise InvalidParameter("The transaction has no such savepoint.") from error
+                raise reported(error, None) from error
+            except LOST as error:
+                raise lost(error, writing=False) from error
+
+    async def commit(self) -> None:
+        """Make it durable. Once COMMIT is sent nothing cancels it (DESIGN, decision 16)."""
+        async with self._turn:
+            await asyncio.shield(asyncio.ensure_future(self._commit()))
+
+    async def _commit(self) -> None:
+        clean = False
+        try:
+            status = await self._connection.execute("COMMIT")
+            clean = True
+        except asyncpg.PostgresError as error:
+            clean = not isinstance(error, LOST)
+            raise reported(error, None) from error
+        except LOST as error:
+            raise lost(error, writing=self._wrote) from error
+        finally:
+            await self._end(clean=clean)
+        if status != "COMMIT":
+            raise StaleSnapshot("The transaction had failed, and was rolled back.")
+
+    async def rollback(self) -> None:
+        """Undo everything and give the connection back. Never raises for a connection that is lost: the server rolls back."""
+        async with self._turn:
+            if not self._open:
+                return
+            clean = False
+            try:
+                await asyncio.wait_for(self._connection.execute("ROLLBACK"), 5)
+                clean = True
+            except (*LOST, asyncpg.PostgresError, TimeoutError):
+                clean = False
+            finally:
+                await self._end(clean=clean)
+
+    async def _end(self, *, clean: bool) -> None:
+        if self._open:
+            self._open = False
+            await self._pool.give_back(self._connection, self._share, clean=clean)
+
+
+_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
+
+
+def _identifier(name: str) -> str:
+    if not _NAME.match(name):
+        raise InvalidParameter("A savepoint's name is 1 to 63 letters, digits and underscores, not beginning with a digit.")
+    return f'"{name}"'
