@@ -42,6 +42,7 @@ CACHES = {
 }
 LEFT_OUT = CACHES | {"results", "build", "dist", "data"}
 LONGEST_MODULE = 400
+LONGEST_FUNCTION = 50
 
 # Written in pieces, so that this file keeps its own rules.
 _ADDRESSES = ["pypi" + r"\.org/simple", "python" + r"hosted\.org", "registry" + r"\.npmjs", "--(extra-)?index" + "-url[ =]"]
@@ -94,6 +95,12 @@ def test_a_module_says_what_it_is_in_charge_of(path: Path) -> None:
 @pytest.mark.parametrize("path", _modules("src"), ids=_name)
 def test_a_module_stays_short_enough_to_be_read(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST_MODULE
+
+
+@pytest.mark.parametrize("path", _modules("src"), ids=_name)
+def test_a_function_stays_short_enough_to_be_read(path: Path) -> None:
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert [one.name for one in functions if (one.end_lineno or 0) - one.lineno >= LONGEST_FUNCTION] == []
 
 
 @pytest.mark.parametrize("path", _modules("tests"), ids=_name)

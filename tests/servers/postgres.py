@@ -206,7 +206,7 @@ class PostgresServer:
         try:
             self.connect().close()
         except psycopg.OperationalError as error:
-            if "starting up" in str(error) or "not yet accepting" in str(error):
+            if any(state in str(error) for state in ("starting up", "recovery mode", "not yet accepting")):
                 return False
             raise
         return True
