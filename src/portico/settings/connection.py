@@ -105,7 +105,7 @@ class ConnectionUrl:
         if self.type == "mongodb":
             named = options.get("tls", options.get("ssl"))
             return named in _TRUE if named is not None else self.scheme == "mongodb+srv"
-        return self.scheme.endswith("s") if self.type == "redis" else True
+        return self.scheme == "rediss" if self.type == "redis" else True
 
     def _render(self, password: str | None, options: Mapping[str, str]) -> str:
         login = quote(self.user, safe="") if self.user else ""

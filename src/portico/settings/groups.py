@@ -151,7 +151,7 @@ class Observe(Group):
 
     log_level: LogLevel = Field(default="INFO", description="Least severe level that is logged.")
     log_format: Literal["auto", "json", "text"] = Field(default="auto", description="`auto` is text on a terminal, JSON lines elsewhere.")
-    otel_endpoint: str | None = Field(default=None, description="OTLP endpoint for traces and metrics; none, no export.")
+    otel_endpoint: str | None = Field(default=None, repr=False, description="OTLP endpoint for traces and metrics; none, no export.")
     trace_ratio: float = Field(default=1.0, ge=0, le=1, description="Share of requests that are traced when the caller did not decide.")
     metrics: bool = Field(default=True, description="Serve Prometheus metrics at `/metrics`.")
     client_label: bool = Field(default=False, description="Label metrics with the client (the most frequent ones; the rest is `other`).")
