@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -86,23 +86,34 @@ class Authenticator:
         keys: the store. pepper: the installation's secret, which hashes keys.
         required: whether a call without a credential is refused; otherwise it acts as `DEVELOPMENT`.
         tokens: verifies JSON Web Tokens; None where no issuer is trusted. emit: told of faults.
+        clock: seconds since the epoch. monotonic: seconds that never jump.
     """
 
     def __init__(
-        self, keys: KeyReader, *, pepper: bytes, required: bool, tokens: TokenVerifier | None = None, emit: Emit = discard
+        self,
+        keys: KeyReader,
+        *,
+        pepper: bytes,
+        required: bool,
+        tokens: TokenVerifier | None = None,
+        emit: Emit = discard,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._keys = keys
         self._pepper = pepper
         self._anonymous = None if required else DEVELOPMENT
         self._tokens = tokens
         self._emit = emit
+        self._clock = clock
+        self._monotonic = monotonic
         self._entries: dict[_Raw, _Entry] = {}
         self._found: dict[str, _Found] = {}
         self._loading: dict[str, asyncio.Task[KeyRecord | None]] = {}
         self._generation: int | None = None
         self._epoch = 0
         self._trusted_until = 0.0
-        self._flushed = time.time()
+        self._flushed = self._clock()
         self._poller: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -135,9 +146,9 @@ class Authenticator:
         entry = self._entries.get(raw)
         if entry is None:
             return self._anonymous if raw == _NONE else None
-        if time.monotonic() > self._trusted_until:
+        if self._monotonic() > self._trusted_until:
             return None
-        now = time.time()
+        now = self._clock()
         if now >= entry.until:
             return None
         entry.used = now
@@ -169,12 +180,12 @@ class Authenticator:
                 break
         identity = self._accept(key, record)
         until = record.expires_at.timestamp() if record is not None and record.expires_at is not None else float("inf")
-        self._remember(raw, _Entry(identity, key, until, time.time()))
+        self._remember(raw, _Entry(identity, key, until, self._clock()))
         return identity
 
     async def refresh(self) -> None:
         """Ask the store whether anything changed, and if so read what is remembered anew. Raises Unavailable."""
-        asked = time.monotonic()
+        asked = self._monotonic()
         generation = await self._keys.generation()
         if generation != self._generation:
             # Whoever reads a key from before this moment and comes back after it, reads again.
@@ -193,7 +204,7 @@ class Authenticator:
 
     async def flush(self) -> None:
         """Write back when keys were last used. Raises Unavailable, and then keeps the times for the next run."""
-        since, now = self._flushed, time.time()
+        since, now = self._flushed, self._clock()
         used: dict[str, float] = {}
         for entry in self._entries.values():
             if entry.key is not None and entry.used >= since:
@@ -207,7 +218,7 @@ class Authenticator:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 await self.refresh()
-                if time.time() - self._flushed >= FLUSH_SECONDS:
+                if self._clock() - self._flushed >= FLUSH_SECONDS:
                     await self.flush()
             except Unavailable:
                 continue
@@ -216,7 +227,7 @@ class Authenticator:
 
     async def _find(self, key_id: str) -> KeyRecord | None:
         found = self._found.get(key_id)
-        if found is not None and time.monotonic() < found.until:
+        if found is not None and self._monotonic() < found.until:
             return found.record
         task = self._loading.get(key_id)
         if task is None:
@@ -232,7 +243,7 @@ class Authenticator:
         if epoch == self._epoch:
             while len(self._found) >= _MAX_KEYS:
                 del self._found[next(iter(self._found))]
-            self._found[key_id] = _Found(record, time.monotonic() + _UNKNOWN_SECONDS)
+            self._found[key_id] = _Found(record, self._monotonic() + _UNKNOWN_SECONDS)
         return record
 
     def _loaded(self, task: asyncio.Task[KeyRecord | None]) -> None:
@@ -246,7 +257,7 @@ class Authenticator:
             raise Unauthenticated(_INVALID, hint=_HINT)
         if record.revoked_at is not None:
             raise Unauthenticated("The key was revoked.", hint="Ask who runs Portico for a new one.")
-        if record.expires_at is not None and record.expires_at <= datetime.now(UTC):
+        if record.expires_at is not None and record.expires_at.timestamp() <= self._clock():
             raise Unauthenticated("The key has expired.", hint="Ask who runs Portico for a new one.")
         return Identity(
             service=record.service,
