@@ -92,11 +92,16 @@ Predicate = Comparison | Conjunction | Disjunction | Negation
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One member of the answered object: `name` with the value of `target`."""
+    """One member of the answered object: `name` with the value of `target`.
+
+    `aggregate` is a function over it (`sum avg min max count`; a count of documents has a target without a field), whose result
+    is read as `cast`. Outputs without one then group.
+    """
 
     name: str
     target: Target
     aggregate: str | None = None
+    cast: FieldType | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +161,7 @@ Coercer = Callable[[object], object]
 class Bound:
     """What `bind` gives: the query, and for each parameter which raw value it comes from and how it is read.
 
-    ``parameters[i] = coercers[i](raw[sources[i]])`` gives the bound values of one call.
+    ``parameters[i] = coercers[i](raw[sources[i]])`` gives the bound values of one call. A source of -1 takes no raw value (a default).
     """
 
     query: BoundQuery
@@ -164,5 +169,32 @@ class Bound:
     coercers: tuple[Coercer, ...]
 
     def values(self, raw: tuple[object, ...]) -> tuple[object, ...]:
+        """The bound values of a call whose raw values are `raw` (those of a cursor stand behind those of the request)."""
+        return coerced(self.sources, self.coercers, raw)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundFilter:
+    """A bound filter alone; `sources` and `coercers` as in `Bound`."""
+
+    predicate: Predicate
+    sources: tuple[int, ...]
+    coercers: tuple[Coercer, ...]
+
+    def values(self, raw: tuple[object, ...]) -> tuple[object, ...]:
         """The bound values of a call whose raw values are `raw`."""
-        return tuple([coerce(raw[source]) for source, coerce in zip(self.sources, self.coercers, strict=True)])
+        return coerced(self.sources, self.coercers, raw)
+
+    def fixed(self, raw: tuple[object, ...]) -> BoundFilter:
+        """The same filter with these raw values for every call, such as a service's row filter. Raises what a coercer raises."""
+        constants = tuple(_constant(value) for value in self.values(raw))
+        return BoundFilter(self.predicate, (-1,) * len(constants), constants)
+
+
+def coerced(sources: tuple[int, ...], coercers: tuple[Coercer, ...], raw: tuple[object, ...]) -> tuple[object, ...]:
+    """The typed values of parameters that come from `raw`; a source of -1 takes no raw value."""
+    return tuple([coerce(raw[source] if source >= 0 else None) for source, coerce in zip(sources, coercers, strict=True)])
+
+
+def _constant(value: object) -> Coercer:
+    return lambda _: value

@@ -1,1 +1,1 @@
-"""The ways to write a query: each module turns one syntax into the same tree."""
+"""The syntaxes in which queries are written. They do not know each other; both give `query.ast`."""

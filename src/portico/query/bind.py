@@ -1,0 +1,253 @@
+"""Binds a syntax tree to a collection: names resolved, hidden fields refused, values typed, limits applied, the order made total."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from portico.errors import CollectionNotFound, InvalidCursor, InvalidParameter, InvalidRequest, OutOfRange, WrongType
+from portico.model.collection import Collection, Relation
+from portico.model.field import Base, Field, FieldType
+from portico.query import ast
+from portico.query.bound import Bound, BoundFilter, BoundQuery, Coercer, Embedded, Keyset, Order, Output, Parameter, Special, Target
+from portico.query.coerce import text_coercer
+from portico.query.conditions import TEXT, FilterBinder, Parameters
+from portico.query.cursor import CursorState, cursor_coercer
+from portico.query.limits import DEFAULT_LIMITS, Limits
+from portico.query.names import Names, Resolve, cast_type
+
+BIGINT = FieldType(Base.BIGINT)
+_AGGREGATES = frozenset({"sum", "avg", "min", "max", "count"})
+_NUMBERS = frozenset({Base.INTEGER, Base.BIGINT, Base.FLOAT, Base.DECIMAL, Base.NATIVE})
+
+
+def bind(
+    query: ast.Query,
+    collection: Collection,
+    *,
+    hidden: frozenset[str] = frozenset(),
+    limits: Limits = DEFAULT_LIMITS,
+    resolve: Resolve | None = None,
+    cursor: CursorState | None = None,
+    first: int = 0,
+) -> Bound:
+    """Resolve `query` against `collection`.
+
+    Args:
+        query: what a syntax parsed. hidden: fields that the caller does not see, besides the collection's own.
+        limits: how large the request may be. resolve: finds the collections of includes; None allows no include.
+        cursor: where the raw values of a decoded cursor stand, and which of them are null; None begins at the first page.
+        first: the index of the first parameter.
+    Raises:
+        UnknownField, HiddenField, InvalidRequest, InvalidParameter, InvalidCursor: the request does not fit the collection.
+        WrongType, OutOfRange: an operator does not apply to a type, or the request is too large.
+    """
+    parameters = Parameters(first)
+    binder = _QueryBinder(parameters, FilterBinder(parameters, limits), limits, resolve)
+    names = Names(collection, hidden | collection.security.hidden)
+    bound = binder.bind(query, names, cursor=cursor)
+    return Bound(bound, tuple(parameters.sources), tuple(parameters.coercers))
+
+
+def bind_filter(
+    node: ast.Node, collection: Collection, *, hidden: frozenset[str] = frozenset(), limits: Limits = DEFAULT_LIMITS, first: int = 0
+) -> BoundFilter:
+    """Resolve a filter alone (row filters, filter-wide changes); arguments and errors as in `bind`."""
+    parameters = Parameters(first)
+    predicate = FilterBinder(parameters, limits).bind(node, Names(collection, hidden | collection.security.hidden))
+    return BoundFilter(predicate, tuple(parameters.sources), tuple(parameters.coercers))
+
+
+def key_coercers(collection: Collection) -> tuple[Coercer, ...]:
+    """Read the parts of a document's address, percent-decoded, as the collection's key fields, in key order."""
+    return tuple(text_coercer(field.type, field.name) for field in collection.key_fields)
+
+
+@dataclass(slots=True)
+class _QueryBinder:
+    parameters: Parameters
+    filters: FilterBinder
+    limits: Limits
+    resolve: Resolve | None
+
+    def bind(
+        self, query: ast.Query, names: Names, *, cursor: CursorState | None = None, depth: int = 0, relation: Relation | None = None
+    ) -> BoundQuery:
+        """Bind one level; `depth` is how many includes lead here, by `relation`."""
+        predicate = self.filters.bind(query.filter, names) if query.filter is not None else None
+        outputs = self._outputs(query, names, depth)
+        grouped = any(isinstance(output, Output) and output.aggregate for output in outputs)
+        order = self._grouped_order(query, names, outputs) if grouped else self._order(query, names)
+        keyset = self._keyset(query, order, cursor, names.collection, grouped=grouped)
+        bounded = relation is None or relation.many
+        limit = self._limit(query.limit, self.limits.default_limit if relation is None else self.limits.included_limit) if bounded else None
+        offset = self._count(query.offset, "offset", self.limits.max_offset) if query.offset is not None else None
+        return BoundQuery(names.collection, outputs, predicate, order, limit, offset, keyset, query.count)
+
+    def _outputs(self, query: ast.Query, names: Names, depth: int) -> tuple[Output | Embedded, ...]:
+        selected = query.select if query.select is not None else (ast.Selected(ast.Path("*")),)
+        outputs: list[Output | Embedded] = []
+        for item in selected:
+            if isinstance(item, ast.Embed):
+                outputs.append(self._embedded(item, names, depth + 1))
+            elif item.path.name == "*" and item.aggregate is None:
+                outputs.extend(Output(field.name, Target(field, field.type)) for field in names.visible())
+            else:
+                outputs.append(_output(item, names))
+        _refuse_duplicates(outputs)
+        return tuple(outputs)
+
+    def _embedded(self, embed: ast.Embed, names: Names, depth: int) -> Embedded:
+        if depth > self.limits.max_include_depth:
+            raise OutOfRange(f"The request includes relations deeper than {self.limits.max_include_depth}.")
+        relation = names.relation(embed.relation, embed.hint)
+        if embed.spread and relation.many:
+            raise InvalidRequest(
+                f"The relation {relation.name!r} leads to many documents, so it cannot be spread.", details={"relation": relation.name}
+            )
+        if embed.query.cursor is not None or embed.query.count is not None:
+            raise InvalidParameter("A relation takes no cursor or count of its own.", details={"relation": relation.name})
+        query = self.bind(embed.query, self._other(relation), depth=depth, relation=relation)
+        return Embedded(embed.alias or embed.relation, relation, query, embed.inner, embed.spread)
+
+    def _other(self, relation: Relation) -> Names:
+        found = self.resolve(relation.collection) if self.resolve is not None else None
+        if found is None:
+            raise CollectionNotFound(
+                f"The relation {relation.name!r} leads to no collection that you may read.", details={"relation": relation.name}
+            )
+        collection, hidden = found
+        return Names(collection, hidden | collection.security.hidden)
+
+    def _order(self, query: ast.Query, names: Names) -> tuple[Order, ...]:
+        order: dict[tuple[object, ...], Order] = {}
+        for item in query.order:
+            relation = names.relation(item.relation) if item.relation is not None else None
+            if relation is not None and relation.many:
+                raise InvalidRequest(
+                    f"The relation {relation.name!r} leads to many documents, so it gives no order.", details={"relation": relation.name}
+                )
+            target = _sort_target(item.path, self._other(relation) if relation is not None else names)
+            nulls_first = item.descending if item.nulls_first is None else item.nulls_first
+            place = (item.path.name, item.path.steps, item.path.as_text, relation.name if relation is not None else None)
+            order.setdefault(place, Order(target, item.descending, nulls_first, relation))
+        for field in names.collection.key_fields:
+            order.setdefault((field.name, (), False, None), Order(Target(field, field.type), descending=False, nulls_first=False))
+        return tuple(order.values())
+
+    def _grouped_order(self, query: ast.Query, names: Names, outputs: tuple[Output | Embedded, ...]) -> tuple[Order, ...]:
+        """Groups are ordered by what they group by: as asked, else by each of it in turn."""
+        if any(isinstance(output, Embedded) for output in outputs):
+            raise InvalidRequest("A select with aggregates cannot include relations.")
+        groups = [output.target for output in outputs if isinstance(output, Output) and not output.aggregate]
+        asked = [(_sort_target(item.path, names), item) for item in query.order]
+        for target, item in asked:
+            if target not in groups or item.relation is not None:
+                raise InvalidRequest(
+                    f"The order by {item.path.name!r} is not among the fields that the select groups by.", details={"field": item.path.name}
+                )
+        order = [
+            Order(target, item.descending, item.descending if item.nulls_first is None else item.nulls_first) for target, item in asked
+        ]
+        named = [target for target, _ in asked]
+        return (*order, *(Order(target, descending=False, nulls_first=False) for target in groups if target not in named))
+
+    def _keyset(
+        self, query: ast.Query, order: tuple[Order, ...], cursor: CursorState | None, collection: Collection, *, grouped: bool
+    ) -> Keyset | None:
+        if query.cursor is None and cursor is None:
+            return None
+        if grouped or not collection.primary_key:
+            raise InvalidRequest("This query has no cursors, because its rows have no key.", hint="Page with offset.")
+        if query.offset is not None:
+            raise InvalidParameter("A cursor and an offset exclude each other.")
+        if cursor is None:
+            return None
+        if len(cursor.nulls) != len(order):
+            raise InvalidCursor("The cursor belongs to another query.")
+        values: list[Parameter | None] = []
+        for position, (item, null) in enumerate(zip(order, cursor.nulls, strict=True)):
+            kind = item.target.type
+            values.append(None if null else self.parameters.add(cursor.base + position, kind, cursor_coercer(kind)))
+        return Keyset(tuple(values))
+
+    def _limit(self, slot: ast.Slot | None, default: int) -> Parameter:
+        if slot is None:
+            return self.parameters.add(-1, Special.COUNT, lambda _: default)
+        return self._count(slot, "limit", self.limits.max_limit)
+
+    def _count(self, slot: ast.Slot, name: str, most: int) -> Parameter:
+        return self.parameters.add(slot.index, Special.COUNT, count_coercer(name, most))
+
+
+def count_coercer(name: str, most: int) -> Coercer:
+    """Reads a number of rows from 0 to `most`. The coercer raises InvalidParameter for what is no whole number, OutOfRange beyond."""
+
+    def read(raw: object) -> object:
+        if isinstance(raw, str) and raw.isascii() and raw.removeprefix("-").isdigit():
+            number = int(raw) if len(raw) <= 20 else most + 1
+        elif isinstance(raw, int) and not isinstance(raw, bool):
+            number = raw
+        else:
+            raise InvalidParameter(f"The {name} is not a whole number.", details={"parameter": name})
+        if 0 <= number <= most:
+            return number
+        raise OutOfRange(f"The {name} is not between 0 and {most}.", details={"parameter": name})
+
+    return read
+
+
+def _output(item: ast.Selected, names: Names) -> Output:
+    path = item.path
+    if item.aggregate is not None and item.aggregate not in _AGGREGATES:
+        raise InvalidParameter(f"There is no aggregate {item.aggregate[:64]!r}.", hint=f"Aggregates: {', '.join(sorted(_AGGREGATES))}.")
+    if path.name == "*":
+        if item.aggregate != "count":
+            raise InvalidParameter("Only count() goes without a field.")
+        target = Target(None, BIGINT)
+    else:
+        field = names.field(path)
+        target = _output_target(path, field)
+        _check_aggregate(item, target, field)
+    last = str(path.steps[-1]) if path.steps else path.name
+    name = item.alias or item.aggregate or last
+    cast = cast_type(item.aggregate_cast) if item.aggregate_cast is not None else None
+    return Output(name, target, item.aggregate, cast)
+
+
+def _output_target(path: ast.Path, field: Field) -> Target:
+    if path.cast is not None:
+        return Target(field, cast_type(path.cast), path.steps, path.as_text, cast=True)
+    return Target(field, TEXT if path.as_text else field.type, path.steps, path.as_text)
+
+
+def _check_aggregate(item: ast.Selected, target: Target, field: Field) -> None:
+    if item.aggregate in {"sum", "avg"}:
+        wrong = target.type.base not in _NUMBERS or target.type.array
+    else:
+        wrong = item.aggregate in {"min", "max"} and (target.type.base in {Base.JSON, Base.BINARY} or target.type.array)
+    if wrong:
+        raise WrongType(
+            f"The aggregate {item.aggregate!r} does not apply to {field.name!r}, which is {target.type}.", details={"field": field.name}
+        )
+
+
+def _refuse_duplicates(outputs: list[Output | Embedded]) -> None:
+    seen: set[str] = set()
+    for output in outputs:
+        spread = isinstance(output, Embedded) and output.spread
+        inner = [item.name for item in output.query.outputs] if isinstance(output, Embedded) and spread else [output.name]
+        for name in inner:
+            if name in seen:
+                raise InvalidRequest(
+                    f"The select names {name[:64]!r} twice.", hint="Give one of them an alias.", details={"field": name[:64]}
+                )
+            seen.add(name)
+
+
+def _sort_target(path: ast.Path, names: Names) -> Target:
+    field = names.field(path)
+    if path.cast is not None:
+        raise InvalidRequest(f"The order by {path.name!r} has a cast.", hint="Casts are for select.", details={"field": path.name})
+    if field.type.array or (field.type.base is Base.JSON and not path.steps):
+        raise WrongType(f"The field {path.name!r} is {field.type}, which has no order.", details={"field": path.name})
+    return Target(field, TEXT if path.as_text else field.type, path.steps, path.as_text)
