@@ -1,0 +1,1 @@
+"""The built-in collections, declared once, as the same schema documents that anybody writes."""

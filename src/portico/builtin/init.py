@@ -1,0 +1,101 @@
+"""Makes a database ready for Portico: built-in collections, companion tables, and what else it is handed; as often as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from portico.builtin.connect import migration_lock, sync_engine, wait_for_database
+from portico.builtin.declarations import SCHEMA, builtin_collections
+from portico.builtin.migrate import current_revision, upgrade
+from portico.builtin.migrations.roles import assume_owner, existing_roles
+from portico.engines.sql.companions_ddl import create_companions
+from portico.engines.sql.ddl import build_metadata, referenced_stubs
+from portico.engines.sql.policies import enable_policy
+from portico.model.collection import Collection
+
+Step = Callable[[sa.Connection], None]
+"""Something else that is created in the same transaction, such as the tables of the control data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Initialized:
+    """What `init_database` did: the revisions before and after (None: none), and the declared collections it created."""
+
+    before: str | None
+    after: str | None
+    created: tuple[str, ...]
+
+
+def init_database(
+    url: str, *, declared: Sequence[Collection] = (), further: Iterable[Step] = (), builtin: bool = True, wait_seconds: float = 60
+) -> Initialized:
+    """Create what Portico needs in one database: all of it, or nothing where it fails. Safe to run again, and many at once.
+
+    Args:
+        url: the migrating login's address, direct and not through a pooler.
+        declared: the configuration's collections of this database; those without a table get one, under its policy.
+        further: what else to create, in order.
+        builtin: whether the built-in collections belong here; the companion tables always do.
+        wait_seconds: how long to wait for the database, and then for another migrator.
+
+    Raises:
+        DatabaseUnavailable, ConfigurationError: it cannot be reached, or not with this login.
+        MigrationError: another migrator did not end in time.
+    """
+    engine = sync_engine(url, wait_seconds=wait_seconds)
+    wait_for_database(engine, wait_seconds=wait_seconds)
+    with migration_lock(engine, wait_seconds=wait_seconds), engine.begin() as connection:
+        postgresql = connection.dialect.name == "postgresql"
+        if postgresql:
+            assume_owner(connection)
+        before = current_revision(connection)
+        if builtin:
+            upgrade(connection)
+        if postgresql:
+            # The first migration may just have made the owner.
+            assume_owner(connection)
+        create_companions(connection)
+        for step in further:
+            step(connection)
+        created = create_declared(connection, declared, builtin=builtin)
+        return Initialized(before, current_revision(connection), created)
+
+
+def create_declared(connection: sa.Connection, declared: Sequence[Collection], *, builtin: bool = True) -> tuple[str, ...]:
+    """Create the tables of declared collections that have none, with their policies on PostgreSQL; gives their names."""
+    dialect = connection.dialect.name
+    own = builtin_collections("", schema=SCHEMA if dialect == "postgresql" else None) if builtin else ()
+    inspector = sa.inspect(connection)
+    missing = [item for item in declared if not _exists(inspector, item, dialect) and item.kind == "table" and item.fields]
+    existing = [*own, *[item for item in declared if item not in missing]]
+    metadata = build_metadata(missing, dialect=dialect, referenced=existing)
+    made = list(metadata.tables.values())
+    referenced_stubs(metadata, existing, dialect=dialect)
+    metadata.create_all(connection, tables=made, checkfirst=False)
+    if dialect == "postgresql":
+        known = {item.name: item for item in [*existing, *missing]}
+        for collection in missing:
+            for statement in enable_policy(collection, known):
+                connection.exec_driver_sql(statement)
+        _grant_outside(connection, missing)
+    return tuple(item.name for item in missing)
+
+
+def _exists(inspector: sa.Inspector, collection: Collection, dialect: str) -> bool:
+    schema = (collection.schema or SCHEMA) if dialect == "postgresql" else None
+    return inspector.has_table(collection.table, schema=schema)
+
+
+def _grant_outside(connection: sa.Connection, collections: Sequence[Collection]) -> None:
+    """Grants for tables outside of schema `app`, whose default privileges do not cover them."""
+    roles = existing_roles(connection)
+    for collection in collections:
+        if collection.schema in (None, SCHEMA):
+            continue
+        table = connection.dialect.identifier_preparer.format_table(sa.table(collection.table, schema=collection.schema))
+        for role, privileges in (("appuser", "SELECT, INSERT, UPDATE, DELETE"), ("backupuser", "SELECT")):
+            if role in roles:
+                connection.exec_driver_sql(f"GRANT {privileges} ON {table} TO {role}")

@@ -1,0 +1,117 @@
+"""PostgreSQL's three roles: `appowner` owns everything and cannot log in, `appuser` changes rows, `backupuser` reads all of them.
+
+A login that may not create roles uses those that exist. Without `appowner`, the login itself owns what it creates.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+OWNER, APPLICATION, BACKUP = "appowner", "appuser", "backupuser"
+SCHEMAS = ("app", "portico")
+
+_CREATE = {
+    OWNER: "NOLOGIN",
+    APPLICATION: "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS",
+    BACKUP: "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE BYPASSRLS",
+}
+
+
+def create_roles(connection: sa.Connection) -> None:
+    """Create the roles that are missing, as far as the login may. They have no password: who runs the server gives them one.
+
+    Roles belong to the whole server: another database's migration may create the same one at the same moment, which is well too.
+    """
+    connection.execute(sa.text("RESET ROLE"))
+    if not connection.scalar(sa.text("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")):
+        return
+    for role, options in _CREATE.items():
+        grant = f"GRANT {role} TO CURRENT_USER;" if role == OWNER else ""
+        missing = f"NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = '{role}')"  # noqa: S608  # constants of this module
+        connection.exec_driver_sql(
+            f"DO $$ BEGIN IF {missing} THEN CREATE ROLE {role} {options}; {grant} END IF; "
+            "EXCEPTION WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN NULL; END $$"
+        )
+
+
+def assume_owner(connection: sa.Connection) -> None:
+    """Make sure that the schemas exist, and act as `appowner` from here to the end of the transaction where the login may.
+
+    What the login itself owns in the schemas is handed over to `appowner`.
+    """
+    connection.execute(sa.text("RESET ROLE"))
+    may_become = connection.scalar(
+        sa.text("SELECT 1 FROM pg_roles WHERE rolname = :owner AND pg_has_role(session_user, oid, 'MEMBER')"), {"owner": OWNER}
+    )
+    may_create = connection.scalar(sa.text("SELECT has_database_privilege(current_database(), 'CREATE')"))
+    if not may_become:
+        _create_schemas(connection, "")
+        return
+    if may_create:
+        _create_schemas(connection, f" AUTHORIZATION {OWNER}")
+        _hand_over(connection)
+    connection.execute(sa.text(f"SET LOCAL ROLE {OWNER}"))
+    if not may_create:
+        _create_schemas(connection, "")
+
+
+def grant_application(connection: sa.Connection) -> None:
+    """Let `appuser` change rows, and `backupuser` read them, in schema `app`: in what is there, and in what the owner creates later."""
+    grants = {
+        APPLICATION: ("SELECT, INSERT, UPDATE, DELETE", "USAGE, SELECT"),
+        BACKUP: ("SELECT", "SELECT"),
+    }
+    for role in existing_roles(connection) & set(grants):
+        tables, sequences = grants[role]
+        for statement in (
+            f"GRANT USAGE ON SCHEMA app TO {role}",
+            f"GRANT {tables} ON ALL TABLES IN SCHEMA app TO {role}",
+            f"GRANT {sequences} ON ALL SEQUENCES IN SCHEMA app TO {role}",
+            f"ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT {tables} ON TABLES TO {role}",
+            f"ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT {sequences} ON SEQUENCES TO {role}",
+        ):
+            connection.execute(sa.text(statement))
+
+
+def revoke_application(connection: sa.Connection) -> None:
+    """Undo `grant_application`."""
+    for role in existing_roles(connection) & {APPLICATION, BACKUP}:
+        for statement in (
+            f"ALTER DEFAULT PRIVILEGES IN SCHEMA app REVOKE ALL ON SEQUENCES FROM {role}",
+            f"ALTER DEFAULT PRIVILEGES IN SCHEMA app REVOKE ALL ON TABLES FROM {role}",
+            f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA app FROM {role}",
+            f"REVOKE ALL ON ALL TABLES IN SCHEMA app FROM {role}",
+            f"REVOKE ALL ON SCHEMA app FROM {role}",
+        ):
+            connection.execute(sa.text(statement))
+
+
+def existing_roles(connection: sa.Connection) -> set[str]:
+    """Which of the three roles the server has."""
+    statement = sa.text("SELECT rolname FROM pg_roles WHERE rolname = ANY (:names)")
+    return set(connection.scalars(statement, {"names": [OWNER, APPLICATION, BACKUP]}))
+
+
+def _create_schemas(connection: sa.Connection, authorization: str) -> None:
+    # Asking first: CREATE SCHEMA IF NOT EXISTS wants the privilege to create even where there is nothing to do.
+    for schema in SCHEMAS:
+        if not connection.scalar(sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :name"), {"name": schema}):
+            connection.execute(sa.text(f"CREATE SCHEMA {schema}{authorization}"))
+
+
+def _hand_over(connection: sa.Connection) -> None:
+    names = connection.scalars(
+        sa.text("SELECT nspname FROM pg_namespace WHERE nspname = ANY (:schemas) AND nspowner = current_user::regrole"),
+        {"schemas": list(SCHEMAS)},
+    ).all()
+    for name in names:
+        connection.execute(sa.text(f"ALTER SCHEMA {name} OWNER TO {OWNER}"))
+    # Sequences of columns follow their table.
+    tables = connection.scalars(
+        sa.text("""
+        SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = ANY (:schemas) AND c.relkind IN ('r', 'p', 'v', 'm') AND c.relowner = current_user::regrole"""),
+        {"schemas": list(SCHEMAS)},
+    ).all()
+    for table in tables:
+        connection.execute(sa.text(f"ALTER TABLE {table} OWNER TO {OWNER}"))

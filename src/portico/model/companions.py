@@ -1,0 +1,155 @@
+"""Companion records: what Portico keeps beside the documents, in the same database, so that both commit together.
+
+Defined once, as collections of PostgreSQL's schema `portico`. On SQLite, which has one schema, their tables begin with ``portico_``.
+The engines write them in the statement or transaction of the change; `init-db` creates them. They are not served as collections, and
+row-level security does not guard them: the service answers history, audit and changes after scoping them itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from portico.model.collection import Collection, Index, IndexField
+from portico.model.field import Base, Default, Field, FieldType
+
+SCHEMA = "portico"
+"""PostgreSQL's schema of the companion tables."""
+
+SQLITE_PREFIX = "portico_"
+"""What their tables' names begin with where there are no schemas."""
+
+_DATABASE = Default("database")
+_XID = FieldType(Base.NATIVE, native="xid8")
+
+Privilege = Literal["SELECT", "INSERT", "UPDATE", "DELETE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """One companion table, and what the application's role may do with it."""
+
+    collection: Collection
+    privileges: tuple[Privilege, ...]
+
+
+def _text(name: str, *, required: bool = False) -> Field:
+    return Field(name, FieldType(Base.TEXT), nullable=not required)
+
+
+def _of(name: str, base: Base, *, required: bool = False, default: Default | None = None) -> Field:
+    return Field(name, FieldType(base), nullable=not required, default=default)
+
+
+_ID = Field("id", FieldType(Base.BIGINT), nullable=False, default=_DATABASE, generated=True)
+_AT = _of("at", Base.DATETIME, required=True, default=Default("now"))
+_WHO = (_text("service", required=True), _text("client_id"), _text("user_id"), _text("correlation_id", required=True))
+_WHAT = (_text("collection", required=True), _text("operation", required=True), _text("document_key", required=True))
+_TRANSACTION = Field("transaction", _XID, nullable=False, default=_DATABASE)
+"""The transaction that wrote the row: PostgreSQL fills it by the column's default; null on SQLite, whose writes are in order."""
+
+
+def _table(
+    name: str, fields: tuple[Field, ...], key: tuple[str, ...], *indexes: tuple[str, ...], unique: tuple[str, ...] = ()
+) -> Collection:
+    # Rows come in the order of their time, so a BRIN index finds a span of time and costs the writers next to nothing.
+    made = [
+        Index(f"idx_{name}_{'_'.join(names)}", tuple(IndexField(field) for field in names), kind="brin" if names == ("at",) else "btree")
+        for names in indexes
+    ]
+    if unique:
+        made.append(Index(f"uq_{name}_{'_'.join(unique)}", tuple(IndexField(field) for field in unique), unique=True))
+    return Collection(name, "", name, fields, key, schema=SCHEMA, origin="builtin", indexes=tuple(made))
+
+
+AUDIT = _table(
+    "audit",
+    (_ID, _AT, *_WHO, *_WHAT, _of("before", Base.JSON), _of("after", Base.JSON), _TRANSACTION),
+    ("id",),
+    ("collection", "document_key"),
+    ("at",),
+)
+"""Who changed what, when, for whom: one row for each changed document. `before` and `after` are the row as JSON, hidden fields masked."""
+
+VERSIONS = _table(
+    "versions",
+    (_ID, _AT, *_WHO, *_WHAT, _of("version", Base.INTEGER, required=True), _of("document", Base.JSON), _TRANSACTION),
+    ("id",),
+    unique=("collection", "document_key", "version"),
+)
+"""Every version of the documents of versioned collections, from 1; `document` is null where the version is a deletion."""
+
+IDEMPOTENCY = _table(
+    "idempotency",
+    (
+        _text("service", required=True),
+        _text("tenant", required=True),
+        _text("key", required=True),
+        _of("request_hash", Base.BINARY, required=True),
+        _of("status", Base.INTEGER),
+        _of("headers", Base.JSON),
+        _text("body"),
+        _of("created_at", Base.DATETIME, required=True, default=Default("now")),
+    ),
+    ("service", "tenant", "key"),
+    ("created_at",),
+)
+"""Answers of keyed writes. `tenant` is the empty text for scope ``*``."""
+
+OUTBOX = _table(
+    "outbox",
+    (_ID, _AT, *_WHO, *_WHAT, _of("document", Base.JSON), _TRANSACTION),
+    ("id",),
+    ("at",),
+)
+"""Committed changes for the change feed and for what must follow a commit. `client_id` and `user_id` are the document's own."""
+
+LEDGER = _table(
+    "ledger",
+    (
+        _of("transaction_id", Base.UUID, required=True),
+        Field("xid", _XID),
+        _text("service", required=True),
+        _text("holder", required=True),
+        _of("begun_at", Base.DATETIME, required=True, default=Default("now")),
+        _of("ended_at", Base.DATETIME),
+        _text("state"),
+        _text("reason"),
+    ),
+    ("transaction_id",),
+    ("begun_at",),
+)
+"""Interactive transactions: who held them and how they ended, for every node that is asked."""
+
+POSITIONS = _table(
+    "positions",
+    (
+        _of("position", Base.BIGINT, required=True),
+        _text("kind", required=True),
+        _of("row_id", Base.BIGINT, required=True),
+        _of("hash", Base.BINARY),
+    ),
+    ("position",),
+    unique=("kind", "row_id"),
+)
+"""The order of visibility, given by the sequencer: `kind` is ``audit``, ``versions`` or ``outbox``, `row_id` the id of the row there."""
+
+COMPANIONS: tuple[Companion, ...] = (
+    Companion(AUDIT, ("SELECT", "INSERT")),
+    Companion(VERSIONS, ("SELECT", "INSERT")),
+    Companion(IDEMPOTENCY, ("SELECT", "INSERT", "UPDATE", "DELETE")),
+    Companion(OUTBOX, ("SELECT", "INSERT", "DELETE")),
+    Companion(LEDGER, ("SELECT", "INSERT", "UPDATE", "DELETE")),
+    Companion(POSITIONS, ("SELECT", "INSERT")),
+)
+"""Every companion table. The audit, the versions and the positions are insert-only for the application's role."""
+
+
+def for_sqlite(companion: Collection) -> Collection:
+    """The companion as SQLite stores it: the prefixed name, transaction ids as plain integers that may be null."""
+    fields = tuple(
+        replace(field, type=FieldType(Base.BIGINT), nullable=True, default=None) if field.type == _XID else field
+        for field in companion.fields
+    )
+    indexes = tuple(replace(index, name=SQLITE_PREFIX + index.name) for index in companion.indexes)
+    return replace(companion, table=SQLITE_PREFIX + companion.table, schema=None, fields=fields, indexes=indexes)
