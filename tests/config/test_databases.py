@@ -103,6 +103,25 @@ def test_a_part_changes_only_its_part_of_the_files_url(settings):
     assert found.current_password() == "new"
 
 
+def test_a_password_alone_completes_the_files_url_and_rotates(settings, folder):
+    (folder / "password").write_text("first")
+    main = settings("database: {url: 'postgresql://appuser@db/app'}", DB_PASSWORD_FILE=str(folder / "password")).databases["main"]
+    assert main.connection.text() == "postgresql://appuser:first@db/app"
+    (folder / "password").write_text("the-second")
+    assert main.connection.text() == "postgresql://appuser:the-second@db/app"
+
+
+def test_a_replica_is_reached_with_the_primarys_login_and_options(settings):
+    yaml = """
+        databases:
+          main:
+            connection_string: postgresql://appuser:word@a,b/app?sslmode=require&target_session_attrs=read-write
+            replicas: [{host: replica-1, port: 5433}]
+        """
+    main = settings(yaml).databases["main"]
+    assert main.connection_to(main.replicas[0]).text() == "postgresql://appuser:word@replica-1:5433/app?sslmode=require"
+
+
 def test_the_short_form_is_the_database_main(settings):
     found = settings(
         "database: {url: 'postgresql://db/app', migration_url: 'postgresql://owner@db/app', pool_timeout: 3, echo: true, discover: [app]}"

@@ -57,7 +57,7 @@ class ConnectionUrl:
         scheme = match["scheme"].lower()
         if scheme not in _SCHEMES:
             scheme = scheme.partition("+")[0]
-        login, hosts, database = match["login"], match["hosts"], unquote(match["database"] or "")
+        login, hosts, database = match["login"], match["hosts"], match["database"] or ""
         if scheme == "sqlite" and (login or hosts):
             hint = "Write sqlite:///relative.db or sqlite:////absolute.db, with three or four slashes."
             raise ConfigurationError("The SQLite connection string names a host.", hint=hint)
@@ -69,13 +69,19 @@ class ConnectionUrl:
             user=unquote(user) or None,
             password=unquote(password) if separator else options.pop("password", None),
             hosts=tuple(_host(part) for part in hosts.split(",") if part) + _option_hosts(options),
-            database=database,
+            # The file of SQLite is taken literally, as SQLAlchemy does.
+            database=database if scheme == "sqlite" else unquote(database),
             options=options,
         )
 
     def with_password(self, password: str) -> "ConnectionUrl":
         """The same connection with this password."""
         return replace(self, password=password)
+
+    def at(self, host: str, port: int) -> "ConnectionUrl":
+        """The same connection to one other server; a wish for the primary among several hosts is dropped."""
+        options = {name: value for name, value in self.options.items() if name != "target_session_attrs"}
+        return replace(self, hosts=((host, port),), options=options)
 
     def text(self) -> str:
         """The URL with its password, for a driver."""
@@ -112,7 +118,7 @@ class ConnectionUrl:
         login += f":{password}" if password is not None else ""
         hosts = ",".join(_host_text(host, port) for host, port in self.hosts if not host.startswith("/"))
         query = urlencode({**options, **self._sockets()}, quote_via=quote, safe="/*,")
-        path = quote(self.database, safe="/:~ .")
+        path = self.database if self.scheme == "sqlite" else quote(self.database, safe="/")
         slash = "/" if path or self.scheme == "sqlite" or query else ""
         return f"{self.scheme}://{login}{'@' if login else ''}{hosts}{slash}{path}{'?' if query else ''}{query}"
 

@@ -72,6 +72,10 @@ class Database(Group):
             return self.connection
         return ConnectionUrl.parse(self.migration_connection_string.current())
 
+    def connection_to(self, replica: Replica) -> ConnectionUrl:
+        """The connection to a replica: the primary's login and options, at the replica's address."""
+        return self.connection.at(replica.host, replica.port)
+
     def current_password(self) -> str | None:
         """The password as of now, for drivers that ask for it with each connection."""
         return self.connection.password

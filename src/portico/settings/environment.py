@@ -142,8 +142,8 @@ def _main_from_parts(variables: Variables, declared: Layer, *, strict: bool) -> 
     if variables.get("DATABASE_URL") or not (parts or variables.get("DB_PASSWORD")):
         return {}
     base = _declared_url(declared)
-    if base is None and not parts:
-        return {}
+    if not parts and (base is None or base.password is None):
+        return {}  # the password has a setting of its own
     base = base or ConnectionUrl("postgresql", "postgresql")
     given = {name: value for name, (value, _) in parts.items()}
     host, port = base.hosts[0] if base.hosts else ("localhost", 5432)
