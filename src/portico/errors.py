@@ -23,7 +23,7 @@
     │   └── NotSupported                the engine lacks a named capability
     └── ServiceError                    not the caller's fault
         ├── Unavailable                 try again later
-        │   └── DatabaseUnavailable  PoolExhausted  OutcomeUnknown  DatabaseReadOnly  DiskFull  CircuitOpen
+        │   └── DatabaseUnavailable  PoolExhausted  OutcomeUnknown  DatabaseReadOnly  DiskFull  CircuitOpen  SchemaChanged
         ├── StatementTimeout
         └── InternalError               a fault of Portico's own: what was found is logged, never answered
 
@@ -364,6 +364,12 @@ class CircuitOpen(Unavailable):
     """The database failed repeatedly and is left alone for a moment."""
 
     code = "circuit_open"
+
+
+class SchemaChanged(Unavailable):
+    """The database's schema is newer than the plan. The service reads the catalog anew and tries once more."""
+
+    code = "schema_changed"
 
 
 class StatementTimeout(ServiceError):

@@ -53,7 +53,7 @@ class Creates:
             skip_conflicts: leave out the rows that conflict, so that one bad call does not fail the others; a call without a
                 row then runs alone, without this, for its own error.
         """
-        ready = settings()
+        ready = settings(impatient=skip_conflicts)
         source = self._source(plan)
         inserted = self._insert(plan, source, ready, skip_conflicts=skip_conflicts)
         made = self._made(plan, source, inserted)

@@ -17,14 +17,15 @@ from portico.engines.postgres.grammar import PostgresGrammar
 from portico.engines.postgres.pool import Connection, Pool, PoolOptions, Share
 from portico.engines.postgres.reflect import fingerprint, reflect
 from portico.engines.postgres.transaction import PostgresTransaction
-from portico.errors import PorticoError, StatementTimeout, Unavailable
+from portico.errors import PorticoError, SchemaChanged, StatementTimeout, Unavailable
 from portico.events import Emit, EngineStarted
 from portico.model.collection import Collection
 from portico.query.capabilities import Capability
-from portico.query.scoped import Change, Create, Delete, EverythingRule, GetByKey, ListPage, ScopedQuery, SharedRule
+from portico.query.scoped import Change, Create, Delete, EverythingRule, ScopedQuery, SharedRule
 
 CHUNK_ROWS = 500
 EXPORT_LIFE_SECONDS = 600.0
+LOCK_NOT_AVAILABLE = "55P03"
 
 _ALWAYS = frozenset(
     {
@@ -151,7 +152,7 @@ class PostgresEngine:
             work = run_joint(connection, plan, calls, timeout)
             outcomes = cast("list[Outcome]", await self._finish(connection, Share.JOINT, work, writing=plan.writes))
         except PorticoError as error:
-            if not isinstance(error.__cause__, asyncpg.PostgresError) or isinstance(error, Unavailable):
+            if not _refused_one(error):
                 raise
             return await asyncio.gather(*(self._caught(plan, call, timeout) for call in calls))
         if isinstance(plan.query, Create):
@@ -213,4 +214,9 @@ class PostgresEngine:
         return self._pool.status()
 
 
-__all__ = ["GetByKey", "ListPage", "PostgresEngine"]
+def _refused_one(error: PorticoError) -> bool:
+    """Whether the server refused a joint statement for what may be one call's fault, or for a lock that one call waits for."""
+    cause = error.__cause__
+    if not isinstance(cause, asyncpg.PostgresError) or isinstance(error, StatementTimeout | SchemaChanged):
+        return False
+    return cause.sqlstate == LOCK_NOT_AVAILABLE or not isinstance(error, Unavailable)

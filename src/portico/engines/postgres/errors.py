@@ -22,6 +22,7 @@ from portico.errors import (
     PoolExhausted,
     PorticoError,
     ReferencedDocument,
+    SchemaChanged,
     StaleSnapshot,
     StatementTimeout,
     Unavailable,
@@ -95,6 +96,8 @@ def _operational(error: asyncpg.PostgresError, state: str) -> PorticoError:
             return Unavailable("The document is locked by another change.", hint="Try again.")
         case "40001" | "40P01":
             return StaleSnapshot("The change collided with another one that came first.", hint="Try again.")
+        case _ if state in SCHEMA_CHANGED:
+            return SchemaChanged("The table was changed while the call ran.", hint="Try again.")
         case "25006":
             return DatabaseReadOnly("The database takes no writes now.")
         case "53100" | "53200" | "58030":

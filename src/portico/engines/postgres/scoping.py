@@ -19,14 +19,26 @@ from portico.query.scoped import EverythingRule, OwnerRule, ParentRule, ScopeRul
 NOBODY = sa.literal_column("NULL::text")
 
 
-def settings(name: str = "s") -> sa.CTE:
-    """The CTE that sets the scope for this transaction, and gives `v`, on which what it guards depends."""
+JOINT_LOCK_TIMEOUT = "10ms"
+
+
+def settings(name: str = "s", *, impatient: bool = False) -> sa.CTE:
+    """The CTE that sets the scope for this transaction, and gives `v`, on which what it guards depends.
+
+    Args:
+        impatient: wait for no lock longer than a few milliseconds: a joint write goes apart then, so that a lock delays one call alone.
+    """
     on = sa.literal_column("true")
     parts = [
         sa.func.set_config(sa.literal_column(f"'portico.{setting}'"), fixed(f"set_{setting}", sa.Text()), on)
         for setting in ("clients", "users", "all")
     ]
-    return sa.select((parts[0].op("||")(parts[1]).op("||")(parts[2])).label("v")).cte(name).prefix_with("MATERIALIZED", dialect="postgresql")
+    if impatient:
+        parts.append(sa.func.set_config(sa.literal_column("'lock_timeout'"), sa.literal_column(f"'{JOINT_LOCK_TIMEOUT}'"), on))
+    value: ColumnElement[Any] = parts[0]
+    for part in parts[1:]:
+        value = value.op("||")(part)
+    return sa.select(value.label("v")).cte(name).prefix_with("MATERIALIZED", dialect="postgresql")
 
 
 @dataclass(frozen=True, slots=True)

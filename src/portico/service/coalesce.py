@@ -1,0 +1,171 @@
+"""Calls of one plan that wait at the same moment go out as one statement (DESIGN, decisions 5 to 7).
+
+A call never joins a statement that was sent before it arrived; at most two statements of a plan are under way, of at most 256
+calls each; a call that is alone goes out as the plain statement. A plan whose joint statements turn out slow is taken out for a
+while, and so are a service's creates when they often fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from portico.engines.base import Answer, Call, Compiled, Engine, Outcome
+from portico.errors import PorticoError
+from portico.events import Emit, PlanDisjoined
+
+MOST_CALLS = 256
+MOST_UNDER_WAY = 2
+SLOW_SECONDS = 0.1
+"""A joint statement that runs longer holds back those who wait: from then on they go alone."""
+
+APART_SECONDS = 10.0
+FAILURES_APART = 20
+"""Creates of a service that failed within joint statements, each taking one success to forgive, until it is taken out."""
+
+Waiting = tuple[Call, "asyncio.Future[Outcome]"]
+
+
+@dataclass(slots=True)
+class Lane:
+    """The calls of one plan that wait, and how its joint statements have gone.
+
+    `apart_until` and the values of `apart` are moments of the monotonic clock until when calls (of a service) go alone.
+    """
+
+    engine: Engine
+    plan: Compiled
+    timeout: float | None
+    collection: str
+    operation: str
+    waiting: list[Waiting] = field(default_factory=list)
+    under_way: int = 0
+    scheduled: bool = False
+    apart_until: float = 0.0
+    failures: dict[str, int] = field(default_factory=dict)
+    apart: dict[str, float] = field(default_factory=dict)
+
+
+class Coalescer:
+    """Gathers the calls of each lane. One for each process; it lives on the event loop."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, lane: Lane, call: Call) -> Answer:
+        """The answer to `call`; raises its own error. A caller who leaves ends only its own waiting."""
+        if not lane.plan.joint or self._goes_alone(lane, call):
+            return answered((await lane.engine.run(lane.plan, [call], timeout=lane.timeout))[0])
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        lane.waiting.append((call, future))
+        if not lane.scheduled and lane.under_way < MOST_UNDER_WAY:
+            lane.scheduled = True
+            # Calls that become ready in this turn of the loop gather first.
+            asyncio.get_running_loop().call_soon(self._send, lane)
+        return answered(await future)
+
+    @staticmethod
+    def _goes_alone(lane: Lane, call: Call) -> bool:
+        if not lane.apart_until and not lane.apart:
+            return False
+        now = time.monotonic()
+        if lane.apart_until:
+            if now < lane.apart_until:
+                return True
+            lane.apart_until = 0.0
+        until = lane.apart.get(call.actor.service)
+        if until is None:
+            return False
+        if now < until:
+            return True
+        del lane.apart[call.actor.service]
+        return False
+
+    def _send(self, lane: Lane) -> None:
+        """Send what waits, as far as statements may be under way."""
+        lane.scheduled = False
+        while lane.waiting and lane.under_way < MOST_UNDER_WAY:
+            batch = [item for item in lane.waiting[:MOST_CALLS] if not item[1].done()]
+            del lane.waiting[:MOST_CALLS]
+            if batch:
+                lane.under_way += 1
+                self._start(self._run(lane, batch))
+
+    def _start(self, work: object) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, lane: Lane, batch: list[Waiting]) -> None:
+        """One statement for `batch`, and its outcomes to those who still wait."""
+        slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._take_out, lane, "slow")
+        try:
+            outcomes: Sequence[Outcome] = await lane.engine.run(lane.plan, [call for call, _ in batch], timeout=lane.timeout)
+        except PorticoError as error:
+            outcomes = [error] * len(batch)
+        except BaseException as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+            raise
+        finally:
+            slow.cancel()
+            lane.under_way -= 1
+            if lane.waiting and not lane.scheduled:
+                lane.scheduled = True
+                asyncio.get_running_loop().call_soon(self._send, lane)
+        for (call, future), outcome in zip(batch, outcomes, strict=True):
+            if not future.done():
+                future.set_result(outcome)
+            if lane.plan.writes and len(batch) > 1:
+                self._note(lane, call.actor.service, failed=isinstance(outcome, PorticoError))
+
+    def _take_out(self, lane: Lane, reason: str) -> None:
+        """From now on, for a while, calls of the plan go alone: also those that wait already."""
+        lane.apart_until = time.monotonic() + APART_SECONDS
+        waiting, lane.waiting = lane.waiting, []
+        for call, future in waiting:
+            self._start(self._alone(lane, call, future))
+        self._emit(PlanDisjoined(lane.collection, lane.operation, reason))
+
+    @staticmethod
+    async def _alone(lane: Lane, call: Call, future: asyncio.Future[Outcome]) -> None:
+        if future.done():
+            return
+        try:
+            outcome = (await lane.engine.run(lane.plan, [call], timeout=lane.timeout))[0]
+        except PorticoError as error:
+            outcome = error
+        except Exception as error:  # noqa: BLE001 - it is the waiting caller's to handle
+            if not future.done():
+                future.set_exception(error)
+            return
+        if not future.done():
+            future.set_result(outcome)
+
+    def _note(self, lane: Lane, service: str, *, failed: bool) -> None:
+        """Remember how a service's joint creates go: each failure made its statement run twice."""
+        score = lane.failures.get(service, 0) + (1 if failed else -1)
+        if score <= 0:
+            lane.failures.pop(service, None)
+            return
+        lane.failures[service] = score
+        if score >= FAILURES_APART:
+            lane.apart[service] = time.monotonic() + APART_SECONDS
+            del lane.failures[service]
+            self._emit(PlanDisjoined(lane.collection, lane.operation, "failing"))
+
+    async def drain(self) -> None:
+        """Wait for what is under way."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def answered(outcome: Outcome) -> Answer:
+    """The answer that an outcome is, or its error raised."""
+    if isinstance(outcome, PorticoError):
+        raise outcome
+    return outcome

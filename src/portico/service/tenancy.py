@@ -1,0 +1,156 @@
+"""Builds scoped queries: the one place where a bound operation meets the rule that limits it to its caller's documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from portico.errors import CollectionNotFound, ConfigurationError
+from portico.model.collection import Collection
+from portico.model.scope import Scope
+from portico.query.bound import BoundQuery, Parameter, Predicate
+from portico.query.scoped import (
+    Assignment,
+    Cascade,
+    Change,
+    Count,
+    Create,
+    Delete,
+    EverythingRule,
+    Export,
+    GetByKey,
+    ListPage,
+    OwnerRule,
+    ParentRule,
+    ScopeRule,
+    SharedRule,
+    TenantRule,
+)
+
+Resolve = Callable[[str], Collection | None]
+"""Finds a collection of the catalog by name."""
+
+USERS, USER_KEY, USER_CLIENT = "users", "user_id", "client_id"
+
+
+def rule_for(collection: Collection, scope: Scope, resolve: Resolve) -> ScopeRule:
+    """How `collection` is limited for callers of this kind of scope.
+
+    Raises:
+        CollectionNotFound: nobody declared whose documents they are, and the scope is not ``*``.
+        ConfigurationError: the declaration names a field or relation that is not there.
+    """
+    if scope.everything:
+        return EverythingRule()
+    return _limited(collection, resolve)
+
+
+def _limited(collection: Collection, resolve: Resolve) -> ScopeRule:
+    security = collection.security
+    match security.access_control:
+        case "shared":
+            return SharedRule()
+        case "tenant" if security.tenant_field in collection.by_name:
+            return TenantRule(security.tenant_field or "")
+        case "owner" if security.owner_field in collection.by_name:
+            users = resolve(USERS)
+            if users is None:
+                raise ConfigurationError(f"The collection {collection.name} is owned by users, and there is no collection of users.")
+            return OwnerRule(security.owner_field or "", users, USER_KEY, USER_CLIENT)
+        case "relation":
+            return _through_parent(collection, resolve)
+        case "undeclared":
+            raise CollectionNotFound(f"There is no collection {collection.name}.", details={"collection": collection.name})
+    raise ConfigurationError(f"The collection {collection.name} declares a field for its tenancy that it does not have.")
+
+
+def _through_parent(collection: Collection, resolve: Resolve) -> ScopeRule:
+    relation = next((item for item in collection.relations if item.name == collection.security.relation), None)
+    parent = resolve(relation.collection) if relation is not None else None
+    if relation is None or parent is None:
+        raise ConfigurationError(f"The collection {collection.name} is scoped through a relation that it does not have.")
+    return ParentRule(parent, relation.local, relation.foreign, _limited(parent, resolve))
+
+
+def get_by_key(query: BoundQuery, key: tuple[Parameter, ...], rule: ScopeRule, *, etag: bool) -> GetByKey:
+    """One document by its key. A filter (a service's row filter) must hold as well."""
+    return GetByKey(replace(query, order=(), limit=None, offset=None, keyset=None, count=None), key, rule, etag)
+
+
+def list_page(query: BoundQuery, rule: ScopeRule) -> ListPage:
+    """A page."""
+    return ListPage(query, rule)
+
+
+def count(query: BoundQuery, rule: ScopeRule) -> Count:
+    """How many match."""
+    return Count(replace(query, order=(), limit=None, offset=None, keyset=None), rule)
+
+
+def export(query: BoundQuery, rule: ScopeRule) -> Export:
+    """All that match, in order."""
+    return Export(replace(query, limit=None, offset=None, keyset=None, count=None), rule)
+
+
+def create(assignments: tuple[Assignment, ...], answer: BoundQuery, rule: ScopeRule, *, audit: bool, versioned: bool) -> Create:
+    """A new document."""
+    return Create(answer.collection, assignments, answer, rule, audit, versioned)
+
+
+def change(
+    collection: Collection,
+    assignments: tuple[Assignment, ...],
+    rule: ScopeRule,
+    *,
+    key: tuple[Parameter, ...] = (),
+    predicate: Predicate | None = None,
+    etag: Parameter | None = None,
+    answer: BoundQuery | None = None,
+    limit: Parameter | None = None,
+    audit: bool,
+    versioned: bool,
+) -> Change:
+    """A change by key, or of every match; a filter-wide change without a filter is a fault of the caller's code."""
+    assert key or predicate is not None, "a change of everything was never asked for"
+    return Change(collection, assignments, rule, key, predicate, etag, answer, limit, audit, versioned)
+
+
+def delete(
+    collection: Collection,
+    rule: ScopeRule,
+    *,
+    key: tuple[Parameter, ...] = (),
+    predicate: Predicate | None = None,
+    etag: Parameter | None = None,
+    answer: BoundQuery | None = None,
+    limit: Parameter | None = None,
+    audit: bool,
+    versioned: bool,
+    cascades: tuple[Cascade, ...] = (),
+) -> Delete:
+    """A delete by key, or of every match, with what it does to the documents that refer to them."""
+    assert key or predicate is not None, "a delete of everything was never asked for"
+    return Delete(collection, rule, key, predicate, etag, answer, limit, audit, versioned, cascades)
+
+
+def cascades_of(collection: Collection, collections: tuple[Collection, ...], audited: Callable[[Collection], bool]) -> tuple[Cascade, ...]:
+    """What a delete of a document of `collection` does, children first, as deep as references go (a cycle ends where it began)."""
+    return _cascades(collection, collections, audited, (collection.name,))
+
+
+def _cascades(
+    collection: Collection, collections: tuple[Collection, ...], audited: Callable[[Collection], bool], above: tuple[str, ...]
+) -> tuple[Cascade, ...]:
+    found: list[Cascade] = []
+    for child in collections:
+        if child.database != collection.database or child.read_only:
+            continue
+        for field in child.fields:
+            reference = field.references
+            if reference is None or reference.collection != collection.name or reference.field not in collection.by_name:
+                continue
+            deeper = _cascades(child, collections, audited, (*above, child.name)) if reference.on_delete == "cascade" and child.name not in above else ()
+            found.append(
+                Cascade(child, (field.name,), (reference.field,), reference.on_delete, audited(child), child.versioned, deeper)
+            )
+    return tuple(found)
