@@ -39,7 +39,7 @@ def load(database: PostgresDatabase, schema: str, rows: Iterable[Document], owne
     table = sql.Identifier(schema, "document_metadata")
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
     with database.connect() as connection, connection.cursor() as cursor:
-        insert = sql.SQL("INSERT INTO {} (id, name) VALUES (%s, %s)").format(sql.Identifier(schema, "clients"))
+        insert = sql.SQL("INSERT INTO {} (id, name, status) VALUES (%s, %s, 'active')").format(sql.Identifier(schema, "clients"))
         cursor.executemany(insert, [(name, name) for name in owners])
         with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(table, columns)) as copy:
             for row in rows:
@@ -73,7 +73,7 @@ def load_export(database: PostgresDatabase) -> None:
     for schema in ("plain", "app"):
         with database.connect() as connection:
             names = {"schema": sql.Identifier(schema), "client": sql.Literal(EXPORTED_CLIENT), "base": sql.Literal(EXPORTED_FROM)}
-            connection.execute(sql.SQL("INSERT INTO {schema}.clients (id, name) VALUES ({client}, {client})").format(**names))
+            connection.execute(sql.SQL("INSERT INTO {schema}.clients (id, name, status) VALUES ({client}, {client}, 'active')").format(**names))
             connection.execute(sql.SQL(_COPIES).format(**names))
             connection.execute(sql.SQL("VACUUM ANALYZE {schema}.document_metadata").format(**names))
             connection.execute("CHECKPOINT")

@@ -104,7 +104,7 @@ async def export_documents(request: Request) -> Response:
 
 async def copied(client: str) -> AsyncIterator[bytes]:
     """The chunks of a `COPY TO`, handed over one at a time."""
-    chunks: asyncio.Queue[bytes] = asyncio.Queue(maxsize=4)
+    chunks: asyncio.Queue[bytes | bytearray] = asyncio.Queue(maxsize=4)
 
     async def copy() -> None:
         async with pool.acquire() as connection:
@@ -114,7 +114,7 @@ async def copied(client: str) -> AsyncIterator[bytes]:
     async with asyncio.TaskGroup() as group:
         group.create_task(copy())
         while chunk := await chunks.get():
-            yield chunk
+            yield bytes(chunk)
 
 
 app = Starlette(
