@@ -21,11 +21,9 @@ class Store:
 
 
 def prepare(database: PostgresDatabase) -> None:
-    """Create the tables as the owner, and grant the application role what `init-db` grants."""
+    """Create the tables as the owner."""
     engine = schema.open_store(database.dsn("migrator"))
     with engine.begin() as connection:
         connection.execute(text("SET ROLE appowner"))
         schema.create(connection)
-        connection.execute(text("GRANT USAGE ON SCHEMA portico TO appuser"))
-        connection.execute(text("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA portico TO appuser"))
     engine.dispose()

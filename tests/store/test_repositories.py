@@ -1,9 +1,11 @@
 """What tools do with services and keys, and what a running service then reads."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from portico.errors import ConfigurationError, DatabaseUnavailable, NotFound, Unavailable
@@ -14,6 +16,7 @@ from portico.store.keys import generate
 from portico.store.readers import KeyReader
 from portico.store.records import ServiceRecord
 from portico.store.repositories import KeyRepository
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresDatabase
 from tests.store.stores import PEPPER, Store, prepare
 
@@ -180,3 +183,31 @@ async def test_a_cut_connection_is_opened_anew(postgres_database: PostgresDataba
         await reader.generation()
     assert await reader.generation() == 0
     await reader.close()
+
+
+@pytest.mark.database
+async def test_keys_are_read_behind_a_pooler_that_changes_connections(postgres_database: PostgresDatabase, pgbouncer: PgBouncer) -> None:
+    prepare(postgres_database)
+    engine = schema.open_store(postgres_database.dsn())
+    new = generate(PEPPER)
+    KeyRepository(engine).create_key(new, service="billing", rules=(READ,), clients=None)
+    readers = [open_reader(lambda: pgbouncer.dsn("appuser", postgres_database.name)) for _ in range(8)]
+    for _ in range(5):
+        found = await asyncio.gather(*(reader.get_keys([new.id]) for reader in readers))
+        assert all(new.id in keys for keys in found)
+        await asyncio.gather(*(reader.mark_used({new.id: datetime.now(UTC)}) for reader in readers))
+    await asyncio.gather(*(reader.close() for reader in readers))
+    engine.dispose()
+
+
+@pytest.mark.database
+def test_the_application_role_creates_and_revokes_keys_but_deletes_none(postgres_database: PostgresDatabase) -> None:
+    prepare(postgres_database)
+    engine = schema.open_store(postgres_database.dsn())
+    new = generate(PEPPER)
+    keys = KeyRepository(engine)
+    keys.create_key(new, service="billing", rules=(READ,), clients=None)
+    keys.revoke_key(new.id)
+    engine.dispose()
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        postgres_database.execute("DELETE FROM portico.api_keys", user="appuser")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import CreateSchema
 
@@ -14,6 +14,8 @@ from portico.store.tables import SCHEMA, generations, metadata
 
 SUFFIX = ".portico"
 _CONNECT_SECONDS = 10
+# Keys are revoked and never deleted: the audit names them.
+_PRIVILEGES = {"appuser": "SELECT, INSERT, UPDATE", "backupuser": "SELECT"}
 
 
 def store_path(database_file: str) -> Path:
@@ -37,10 +39,24 @@ def open_store(url: str) -> Engine:
 
 
 def create(connection: Connection) -> None:
-    """Create what is missing of the store's tables, in the caller's transaction. Right to repeat."""
-    if connection.dialect.name != "sqlite":
-        connection.execute(CreateSchema(SCHEMA, if_not_exists=True))
+    """Create what is missing of the store's tables, in the caller's transaction, and grant the roles that exist. Right to repeat.
+
+    On PostgreSQL it is a step of `init-db`, which acts as the owner. An SQLite store has a file of its own: see `prepare_sqlite`.
+    """
+    if connection.dialect.name != "sqlite" and not inspect(connection).has_schema(SCHEMA):
+        # CREATE SCHEMA IF NOT EXISTS asks for the privilege to create even where there is nothing to do.
+        connection.execute(CreateSchema(SCHEMA))
     metadata.create_all(connection, checkfirst=True)
+    if connection.dialect.name != "sqlite":
+        _grant(connection)
+
+
+def _grant(connection: Connection) -> None:
+    found = connection.scalars(text("SELECT rolname FROM pg_roles WHERE rolname = ANY (:names)"), {"names": list(_PRIVILEGES)})
+    for role in found.all():
+        connection.execute(text(f"GRANT USAGE ON SCHEMA {SCHEMA} TO {role}"))
+        for table in metadata.sorted_tables:
+            connection.execute(text(f"GRANT {_PRIVILEGES[role]} ON {table.fullname} TO {role}"))
 
 
 def exists(connection: Connection) -> bool:
