@@ -54,7 +54,7 @@ class Mix:
             case "get":
                 return kind, self._bytes("GET", f"{documents}/{number}")
             case "list":
-                return kind, self._bytes("GET", f"{documents}?order=filename&limit=50")
+                return kind, self._bytes("GET", f"{documents}?order=id&limit=50")
             case "update":
                 return kind, self._bytes("PATCH", f"{documents}/{number}", {"summary": f"Changed to {secrets.token_hex(8)}."})
             case _:

@@ -35,7 +35,7 @@ _FIELDS: tuple[dict[str, object], ...] = (
     {"name": "uploaded_by", "type": "text"},
 )
 _INDEXES = (
-    "CREATE INDEX document_client ON document_metadata (client_id)",
+    "CREATE INDEX document_client ON document_metadata (client_id, id)",
     "CREATE INDEX document_upload ON document_metadata (upload_timestamp)",
     "CREATE UNIQUE INDEX document_name ON document_metadata (client_id, filename)",
 )
@@ -81,7 +81,7 @@ def start_prest(name: str, folder: Path, database: PostgresDatabase) -> Target:
     wait_until_answers(process, port, f"{table}?id=1")
     return Target(name, process, port, {
         "get": Call("GET", f"{table}?id={{id}}&client_id={{client}}"),
-        "list": Call("GET", f"{table}?client_id={{client}}&_order=filename&_page=1&_page_size=50"),
+        "list": Call("GET", f"{table}?client_id={{client}}&_order=id&_page=1&_page_size=50"),
     })  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def _serve(name: str, base: list[str], folder: Path) -> Target:
     records = "/api/collections/document_metadata/records"
     return Target(name, process, port, {
         "get": Call("GET", f"{records}/{{id15}}"),
-        "list": Call("GET", f"{records}?filter=client_id%3D'{{client}}'&sort=filename&perPage=50&skipTotal=1"),
+        "list": Call("GET", f"{records}?filter=client_id%3D'{{client}}'&sort=id&perPage=50&skipTotal=1"),
         "create": Call("POST", records, (("Content-Type", "application/json"),)),
     })  # fmt: skip
 

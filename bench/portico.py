@@ -54,7 +54,7 @@ def calls(key: str) -> Mapping[str, Call]:
     return {
         "get": Call("GET", "/clients/{client}/documents/{id}", ours),
         "get by collection": Call("GET", f"{_COLLECTION}/{{id}}", of_client),
-        "list": Call("GET", f"{_COLLECTION}?order=filename&limit=50", of_client),
+        "list": Call("GET", f"{_COLLECTION}?order=id&limit=50", of_client),
         "create": Call("POST", "/clients/{client}/documents", posted),
         "bulk": Call("POST", _COLLECTION, (*posted, ("X-Client-ID", ""))),
         "get of 1000": Call("GET", "/clients/{client}/documents/{id}", ours, documents=1000),

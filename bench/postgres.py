@@ -73,7 +73,9 @@ def load_export(database: PostgresDatabase) -> None:
     for schema in ("plain", "app"):
         with database.connect() as connection:
             names = {"schema": sql.Identifier(schema), "client": sql.Literal(EXPORTED_CLIENT), "base": sql.Literal(EXPORTED_FROM)}
-            connection.execute(sql.SQL("INSERT INTO {schema}.clients (id, name, status) VALUES ({client}, {client}, 'active')").format(**names))
+            connection.execute(
+                sql.SQL("INSERT INTO {schema}.clients (id, name, status) VALUES ({client}, {client}, 'active')").format(**names)
+            )
             connection.execute(sql.SQL(_COPIES).format(**names))
             connection.execute(sql.SQL("VACUUM ANALYZE {schema}.document_metadata").format(**names))
             connection.execute("CHECKPOINT")

@@ -31,7 +31,7 @@ _SQLITE_TABLE = """
         id INTEGER PRIMARY KEY, client_id TEXT NOT NULL, filename TEXT NOT NULL, file_size INTEGER NOT NULL, file_type TEXT NOT NULL,
         content_type TEXT, upload_timestamp TEXT NOT NULL, file_path TEXT NOT NULL, summary TEXT, metadata TEXT NOT NULL, uploaded_by TEXT,
         UNIQUE (client_id, filename));
-    CREATE INDEX document_client ON document_metadata (client_id);
+    CREATE INDEX document_client ON document_metadata (client_id, id);
     CREATE INDEX document_upload ON document_metadata (upload_timestamp);
     PRAGMA journal_mode = WAL;
 """

@@ -24,7 +24,7 @@ DOCUMENT = """
 GET = f"SELECT row_to_json(d)::text FROM (SELECT {DOCUMENT} FROM plain.document_metadata WHERE id = $1 AND client_id = $2) d"
 LIST = f"""
     SELECT coalesce(json_agg(d), '[]')::text
-    FROM (SELECT {DOCUMENT} FROM plain.document_metadata WHERE client_id = $1 ORDER BY filename LIMIT $2) d
+    FROM (SELECT {DOCUMENT} FROM plain.document_metadata WHERE client_id = $1 ORDER BY id LIMIT $2) d
 """
 CREATE = f"""
     WITH created AS (
@@ -33,8 +33,8 @@ CREATE = f"""
         VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8::jsonb, '{{}}'))
         RETURNING *
     ), audited AS (
-        INSERT INTO plain.audit (service, client_id, action, collection, document_id, after)
-        SELECT 'bench', client_id, 'create', 'document_metadata', id::text, to_jsonb(created) FROM created
+        INSERT INTO plain.audit (service, client_id, correlation_id, collection, operation, document_key, after)
+        SELECT 'bench', client_id, '', 'document_metadata', 'create', id::text, to_jsonb(created) FROM created
     )
     SELECT row_to_json(d)::text FROM (SELECT {DOCUMENT} FROM created) d
 """

@@ -104,5 +104,5 @@ async def get_document(client: str, document_id: int, db: Session) -> Answer[Doc
 @app.get("/clients/{client}/documents")
 async def list_documents(client: str, db: Session, limit: int = 50) -> Answer[list[Document]]:
     """The first documents of a client."""
-    rows = await db.scalars(select(DocumentRow).where(DocumentRow.client_id == client).order_by(DocumentRow.filename).limit(limit))
+    rows = await db.scalars(select(DocumentRow).where(DocumentRow.client_id == client).order_by(DocumentRow.id).limit(limit))
     return Answer[list[Document]](data=[Document.model_validate(row) for row in rows], page=Page(limit=limit))
