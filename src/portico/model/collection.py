@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from portico.model.field import Field
+from portico.model.field import Cascade, Field
 
 AccessControl = Literal["tenant", "owner", "relation", "shared", "undeclared"]
 
@@ -60,6 +60,7 @@ class Relation:
         many: whether several documents may be on the other side.
         constraint: the foreign key's name in the database, where it has one.
         through: for many-to-many, the join collection with its two field tuples (towards this, towards the other).
+        on_delete: on the side that is referred to, what becomes of the other documents when this one is deleted; None elsewhere.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Relation:
     many: bool
     constraint: str | None = None
     through: tuple[str, tuple[str, ...], tuple[str, ...]] | None = None
+    on_delete: Cascade | None = None
 
 
 @dataclass(frozen=True, slots=True)

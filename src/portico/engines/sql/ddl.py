@@ -142,7 +142,7 @@ def _column(field: Field, collection: Collection, dialect: str) -> sa.Column[obj
     )
 
 
-def server_default(field: Field, dialect: str) -> ColumnElement[object] | str | None:
+def server_default(field: Field, dialect: str) -> ColumnElement[Any] | str | None:
     """The database's own default of a field, which holds for writers that are not Portico."""
     default = field.default
     if default is None or default.kind == "database":
@@ -157,7 +157,7 @@ def server_default(field: Field, dialect: str) -> ColumnElement[object] | str | 
     return _literal(value, field, dialect)
 
 
-def _literal(value: object, field: Field, dialect: str) -> ColumnElement[object]:
+def _literal(value: object, field: Field, dialect: str) -> ColumnElement[Any]:
     """A declared value as a literal of the DDL, in the form that the engine stores."""
     literal: ColumnElement[Any]
     if isinstance(value, bool):

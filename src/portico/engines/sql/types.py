@@ -185,7 +185,6 @@ def _postgres(field_type: FieldType) -> TypeEngine[Any]:
 
 def _sqlite(field_type: FieldType) -> TypeEngine[Any]:
     base = field_type.base
-    result: Any
     if base is Base.DECIMAL:
         precision = field_type.precision or MOST_SCALED_DIGITS
         if precision > MOST_SCALED_DIGITS:
@@ -193,13 +192,14 @@ def _sqlite(field_type: FieldType) -> TypeEngine[Any]:
                 f"The type {field_type} has too many digits for SQLite.",
                 hint=f"SQLite stores decimals of up to {MOST_SCALED_DIGITS} digits.",
             )
-        result = SqliteDecimal(precision, field_type.scale or 0)
-    elif base is Base.STRING:
-        result = sa.String(field_type.length)
-    elif base in (Base.UUID, Base.DATETIME, Base.JSON):
-        result = {Base.UUID: SqliteUuid, Base.DATETIME: SqliteDateTime, Base.JSON: SqliteJson}[base]()
-    else:
-        result = {Base.BOOLEAN: sa.Boolean, Base.DATE: sa.Date, Base.BINARY: sa.LargeBinary}.get(
-            base, lambda: NativeType(SQLITE_NAMES[base])
-        )()
-    return result
+        return SqliteDecimal(precision, field_type.scale or 0)
+    own: dict[Base, TypeEngine[Any]] = {
+        Base.STRING: sa.String(field_type.length),
+        Base.UUID: SqliteUuid(),
+        Base.DATETIME: SqliteDateTime(),
+        Base.JSON: SqliteJson(),
+        Base.BOOLEAN: sa.Boolean(),
+        Base.DATE: sa.Date(),
+        Base.BINARY: sa.LargeBinary(),
+    }
+    return own[base] if base in own else NativeType(SQLITE_NAMES[base])
