@@ -87,6 +87,10 @@ class Transaction(Protocol):
         """Run one call inside; raises PorticoError. `timeout` is in seconds."""
         ...
 
+    async def run_all(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Answer]:
+        """Run the calls of one create plan, in order, by as few statements as the engine can; raises the first error."""
+        ...
+
     async def savepoint(self, name: str) -> None:
         """Set a savepoint."""
         ...

@@ -149,8 +149,10 @@ def _cascades(
             reference = field.references
             if reference is None or reference.collection != collection.name or reference.field not in collection.by_name:
                 continue
-            deeper = _cascades(child, collections, audited, (*above, child.name)) if reference.on_delete == "cascade" and child.name not in above else ()
-            found.append(
-                Cascade(child, (field.name,), (reference.field,), reference.on_delete, audited(child), child.versioned, deeper)
+            deeper = (
+                _cascades(child, collections, audited, (*above, child.name))
+                if reference.on_delete == "cascade" and child.name not in above
+                else ()
             )
+            found.append(Cascade(child, (field.name,), (reference.field,), reference.on_delete, audited(child), child.versioned, deeper))
     return tuple(found)

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.postgres.companions import actor_columns, audit_insert, image, key_text
-from portico.engines.postgres.reads import content_hash, document_text, parameters_of, projection
+from portico.engines.postgres.reads import document_text, parameters_of, projection
 from portico.engines.postgres.scoping import Whose, guard, settings
 from portico.engines.postgres.statement import Statement, each, fixed, statement
 from portico.engines.postgres.types import Native, travels_as_text, typed
@@ -19,7 +19,12 @@ from portico.model.field import Base, Field, FieldType
 from portico.query.bound import Parameter
 from portico.query.scoped import Create, OwnerRule, ParentRule
 
-_ACTOR = (("each_service", "service"), ("each_actor_client", "actor_client"), ("each_actor_user", "actor_user"), ("each_correlation", "correlation"))
+_ACTOR = (
+    ("each_service", "service"),
+    ("each_actor_client", "actor_client"),
+    ("each_actor_user", "actor_user"),
+    ("each_correlation", "correlation"),
+)
 
 
 def key_is_known(plan: Create) -> bool:

@@ -70,7 +70,9 @@ def reported(error: asyncpg.PostgresError, collection: Collection | None, *, del
         case "23502":
             return MissingValue(f"A required field{_named(fields)} has no value.", details=details)
         case "23514" | "44000":
-            return ConstraintViolated("A value breaks a rule of the table.", details={"constraint": error.constraint_name} if error.constraint_name else {})
+            return ConstraintViolated(
+                "A value breaks a rule of the table.", details={"constraint": error.constraint_name} if error.constraint_name else {}
+            )
         case "22003" | "22008" | "22015" | "22012":
             return OutOfRange("A number or date is outside of the range of its field.")
         case "22001":
@@ -108,7 +110,9 @@ def _operational(error: asyncpg.PostgresError, state: str) -> PorticoError:
             return DatabaseUnavailable("The database cannot be reached.")
         case _ if state.startswith("28"):
             return DatabaseUnavailable("The database refuses the service's login.")
-    return InternalError(f"The database reported an error of class {state[:2] or 'unknown'}.", details={"sqlstate": state, "type": type(error).__name__})
+    return InternalError(
+        f"The database reported an error of class {state[:2] or 'unknown'}.", details={"sqlstate": state, "type": type(error).__name__}
+    )
 
 
 def lost(error: BaseException, *, writing: bool) -> PorticoError:

@@ -78,7 +78,9 @@ class Source:
             names.append("usr")
         self.table = sa.func.unnest(*arrays).table_valued(*names, with_ordinality="n").render_derived(name="q")
         self.ready = settings()
-        self.frame = Frame(Whose(self.table.c.client, None, user=self.table.c.usr if user else None), self.bind, self.ready.c.v, (self.ready, self.table))
+        self.frame = Frame(
+            Whose(self.table.c.client, None, user=self.table.c.usr if user else None), self.bind, self.ready.c.v, (self.ready, self.table)
+        )
 
     def bind(self, parameter: Parameter) -> Any:
         """A call's value of `parameter`."""
@@ -107,7 +109,11 @@ class Reads:
         key = [columns[field.name] == frame.bind(value) for field, value in zip(plan.query.collection.key_fields, plan.key, strict=True)]
         chosen = sa.select(document_text(row).label("body"), tag.label("etag"), limits.tenant.label("tenant"))
         chosen = chosen.select_from(table, *limits.tables, row).correlate(*frame.outer)
-        return chosen.where(frame.ready.is_not(None), *key, *limits.conditions, *self._filter(plan.query, columns, frame)).offset(ZERO).lateral("r")
+        return (
+            chosen.where(frame.ready.is_not(None), *key, *limits.conditions, *self._filter(plan.query, columns, frame))
+            .offset(ZERO)
+            .lateral("r")
+        )
 
     def get(self, plan: GetByKey, kind: str) -> Statement:
         """One call's statement: at most one row (body, etag, tenant)."""
@@ -119,7 +125,9 @@ class Reads:
         """The statement of many calls: rows (n, body, etag, tenant), none for a call that finds nothing."""
         calls = Source(parameters_of(plan), user=user)
         found = self._get(plan, calls.frame)
-        return statement(sa.select(calls.table.c.n, found.c.body, found.c.etag, found.c.tenant).select_from(calls.ready, calls.table, found))
+        return statement(
+            sa.select(calls.table.c.n, found.c.body, found.c.etag, found.c.tenant).select_from(calls.ready, calls.table, found)
+        )
 
     # --- a page ----------------------------------------------------------------------------------------------------------
 
@@ -145,10 +153,20 @@ class Reads:
         counted = sa.func.count()
         keys = [name for name in rows.c.keys() if name.startswith("k")]
         last_values = [_element(sa.func.array_agg(rows.c[name]), limit) for name in keys]
-        last = sa.case((counted > limit, sa.cast(sa.func.json_build_array(*last_values), sa.Text))) if keys else sa.literal_column("NULL::text")
-        total = self._counted(query, plan.rule, frame, sa.func.count()).scalar_subquery() if query.count == "exact" else sa.literal_column("NULL::bigint")
+        last = (
+            sa.case((counted > limit, sa.cast(sa.func.json_build_array(*last_values), sa.Text)))
+            if keys
+            else sa.literal_column("NULL::text")
+        )
+        total = (
+            self._counted(query, plan.rule, frame, sa.func.count()).scalar_subquery()
+            if query.count == "exact"
+            else sa.literal_column("NULL::bigint")
+        )
         found = sa.select(
-            (sa.literal_column("'['").op("||")(sa.func.coalesce(joined, sa.literal_column("''"))).op("||")(sa.literal_column("']'"))).label("body"),
+            (sa.literal_column("'['").op("||")(sa.func.coalesce(joined, sa.literal_column("''"))).op("||")(sa.literal_column("']'"))).label(
+                "body"
+            ),
             sa.func.least(counted, limit).label("count"),
             last.label("last"),
             self._tenants(rows, frame.scope).label("tenants"),
@@ -183,7 +201,9 @@ class Reads:
 
     def _chosen(self, query: BoundQuery, table: sa.FromClause, columns: Columns, limits: Guard) -> sa.Select[Any]:
         row = projection(query, table, columns, self.grammar)
-        keys = [self._sort_value(item.target, columns).label(f"k{place}") for place, item in enumerate(query.order)] if pageable(query) else []
+        keys = (
+            [self._sort_value(item.target, columns).label(f"k{place}") for place, item in enumerate(query.order)] if pageable(query) else []
+        )
         members = [document_text(row).label("body"), limits.tenant.label("tenant"), *keys]
         return sa.select(*members).select_from(table, *limits.tables, row)
 

@@ -1,0 +1,38 @@
+"""Who calls, for whom, and what was asked: what every call of the pipeline starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from portico.model.identity import Actor, Identity
+from portico.model.scope import Scope
+from portico.query import ast
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One authenticated call: the service, whose documents it may touch, and who the audit will name."""
+
+    identity: Identity
+    scope: Scope
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A read as a syntax gave it.
+
+    Attributes:
+        shape: equal for requests that differ in values alone, which then share a plan.
+        values: the raw values, in the order of the tree's slots. parse: gives the tree; called only for a shape that is new.
+    """
+
+    shape: Hashable
+    values: tuple[object, ...]
+    parse: Callable[[], ast.Query]
+
+
+_NOTHING = ast.Query()
+ALL = Asked("", (), lambda: _NOTHING)
+"""Nothing asked: every visible field, no filter."""

@@ -1,0 +1,222 @@
+"""The pipeline of a read, from what was asked to an answer: plan, values, scope, engine. Read this first.
+
+    Asked (a syntax's tree) → bind to the collection → authorize → scope to the caller → compile        a cold call, kept as a Plan
+    Asked (its values)      → read as the plan's parameters → run with those who wait as well           every call
+
+Writes go the same way, in `writes.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import cast
+
+from portico.engines.base import Answer, Call
+from portico.errors import DocumentNotFound, InvalidCursor, PorticoError, SchemaChanged
+from portico.events import Emit, QueryRan
+from portico.model.collection import Collection
+from portico.model.identity import Permission
+from portico.model.page import Changed, Document, Page
+from portico.query import ast
+from portico.query.cursor import CursorState, cursor_state, decode, encode, query_tag
+from portico.service import tenancy
+from portico.service.caller import ALL, Asked, Caller
+from portico.service.coalesce import Coalescer
+from portico.service.plans import Plan, Plans
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page, with the limit that it was asked with and the cursor of the next one (None: it was the last)."""
+
+    page: Page
+    limit: int
+    next_cursor: str | None
+
+
+class Documents:
+    """Reads of documents.
+
+    Args:
+        plans: what shapes come to. coalescer: gathers calls. cursor_secret: signs cursors.
+        reload: reads the catalog anew, awaited when a statement finds the schema changed. emit: told of every call.
+    """
+
+    def __init__(
+        self, plans: Plans, coalescer: Coalescer, *, cursor_secret: bytes, reload: Callable[[], Awaitable[object]], emit: Emit
+    ) -> None:
+        self.plans = plans
+        self.coalescer = coalescer
+        self.reload = reload
+        self._secret = cursor_secret
+        self._emit = emit
+
+    async def get(self, caller: Caller, name: str, key: tuple[str, ...], asked: Asked = ALL) -> Document:
+        """One document by its key.
+
+        Args:
+            key: the parts of its address, decoded. asked: which fields.
+        Raises:
+            DocumentNotFound: there is none in the caller's scope.
+        """
+
+        def prepare() -> tuple[Plan, tuple[object, ...]]:
+            plan = self._get_plan(caller, name, asked)
+            if len(key) != len(plan.collection.primary_key):
+                raise _no_document()
+            try:
+                return plan, plan.values((*asked.values, *key))
+            except PorticoError:
+                # A key that cannot be one is a key that nobody has.
+                if asked.values:
+                    raise
+                raise _no_document() from None
+
+        answer = await self.run(caller, prepare)
+        if answer is None:
+            raise _no_document()
+        return cast("Document", answer)
+
+    def _get_plan(self, caller: Caller, name: str, asked: Asked) -> Plan:
+        collection = self.plans.collection(name)
+        found = self.plans.find(caller, collection, "get", asked.shape)
+        if found is not None:
+            return cast("Plan", found)
+        context = self.plans.context(caller, collection, Permission.READ)
+        if not collection.primary_key:
+            raise _no_document()
+        bound = self.plans.bind(context, replace(asked.parse(), limit=None, offset=None, cursor=None))
+        sources, coercers = (bound.sources, bound.coercers) if bound.query.filter is not None else ((), ())
+        key, key_coercers = self.plans.key_parameters(collection, len(sources))
+        query = tenancy.get_by_key(bound.query, key, context.rule, etag=True)
+        base = len(asked.values)
+        plan = Plan(
+            self.plans.compile(context, "get", query),
+            collection,
+            (*sources, *range(base, base + len(key))),
+            (*coercers, *key_coercers),
+            pattern=str(asked.shape),
+        )
+        self.plans.keep(caller, collection, "get", asked.shape, plan)
+        return plan
+
+    async def list(self, caller: Caller, name: str, asked: Asked = ALL) -> Listed:
+        """A page of the documents that match."""
+        chosen: list[tuple[Plan, tuple[object, ...]]] = []
+
+        def prepare() -> tuple[Plan, tuple[object, ...]]:
+            chosen[:] = [self._page_plan(caller, name, asked)]
+            return chosen[0]
+
+        page = cast("Page", await self.run(caller, prepare))
+        plan, values = chosen[0]
+        limit = cast("int", values[plan.limit_index])
+        cursor = encode(self._secret, plan.tag, page.last) if page.last is not None else None
+        return Listed(page, limit, cursor)
+
+    def _page_plan(self, caller: Caller, name: str, asked: Asked) -> tuple[Plan, tuple[object, ...]]:
+        collection = self.plans.collection(name)
+        raw = asked.values
+        plan = self.plans.find(caller, collection, "list", asked.shape)
+        if isinstance(plan, Plan):
+            return plan, plan.values(raw)
+        if plan is None:
+            query = asked.parse()
+            if query.cursor is None:
+                made = self._make_page_plan(caller, collection, asked.shape, query, None)
+                return made, made.values(raw)
+            plan = (query, query_tag(query, collection))
+            self.plans.keep(caller, collection, "list", asked.shape, plan)
+        query, tag = cast("tuple[ast.Query, bytes]", plan)
+        return self._following(caller, collection, asked, query, tag)
+
+    def _following(
+        self, caller: Caller, collection: Collection, asked: Asked, query: ast.Query, tag: bytes
+    ) -> tuple[Plan, tuple[object, ...]]:
+        """A page after a cursor: which of the cursor's values are null is part of the plan's shape."""
+        assert query.cursor is not None, "only a query with a cursor follows one"
+        after = decode(self._secret, tag, asked.values[query.cursor.index])
+        state = cursor_state(len(asked.values), after)
+        shape = (asked.shape, state.nulls)
+        plan = self.plans.find(caller, collection, "list", shape)
+        if plan is None:
+            plan = self._make_page_plan(caller, collection, shape, query, state)
+        return cast("Plan", plan), cast("Plan", plan).values((*asked.values, *after))
+
+    def _make_page_plan(self, caller: Caller, collection: Collection, shape: object, query: ast.Query, state: CursorState | None) -> Plan:
+        context = self.plans.context(caller, collection, Permission.READ)
+        bound = self.plans.bind(context, query, state)
+        if bound.query.limit is None:
+            raise InvalidCursor("The query has no limit.")
+        lane = self.plans.compile(context, "list", tenancy.list_page(bound.query, context.rule))
+        tag = query_tag(query, collection)
+        plan = Plan(lane, collection, bound.sources, bound.coercers, bound.query.limit.index, tag, str(shape))
+        self.plans.keep(caller, collection, "list", shape, plan)
+        return plan
+
+    async def count(self, caller: Caller, name: str, asked: Asked = ALL) -> int:
+        """How many documents match."""
+        answer = await self.run(caller, lambda: self._count_plan(caller, name, asked))
+        return cast("Changed", answer).count
+
+    def _count_plan(self, caller: Caller, name: str, asked: Asked) -> tuple[Plan, tuple[object, ...]]:
+        collection = self.plans.collection(name)
+        found = self.plans.find(caller, collection, "count", asked.shape)
+        if found is None:
+            context = self.plans.context(caller, collection, Permission.READ)
+            bound = self.plans.bind(context, replace(asked.parse(), order=(), cursor=None))
+            lane = self.plans.compile(context, "count", tenancy.count(bound.query, context.rule))
+            found = Plan(lane, collection, bound.sources, bound.coercers, pattern=str(asked.shape))
+            self.plans.keep(caller, collection, "count", asked.shape, found)
+        plan = cast("Plan", found)
+        return plan, plan.values(asked.values)
+
+    def export(self, caller: Caller, name: str, asked: Asked = ALL) -> AsyncIterator[bytes]:
+        """Every document that matches, as NDJSON; permissions and names are checked before the first chunk is asked for."""
+        collection = self.plans.collection(name)
+        context = self.plans.context(caller, collection, Permission.EXPORT)
+        bound = self.plans.bind(context, replace(asked.parse(), limit=None, offset=None, cursor=None))
+        plan = context.engine.compile(tenancy.export(bound.query, context.rule))
+        return context.engine.stream(plan, Call(bound.values(asked.values), caller.scope, caller.actor))
+
+    async def run(self, caller: Caller, prepare: Callable[[], tuple[Plan, tuple[object, ...]]]) -> Answer:
+        """Prepare and run one call; once more with a new catalog where its statement was older than the schema."""
+        plan, values = prepare()
+        try:
+            return await self._run_plan(caller, plan, values)
+        except SchemaChanged:
+            await self.reload()
+            plan, values = prepare()
+            return await self._run_plan(caller, plan, values)
+
+    async def _run_plan(self, caller: Caller, plan: Plan, values: tuple[object, ...]) -> Answer:
+        started = time.perf_counter()
+        answer: Answer = None
+        code: str | None = "cancelled"
+        try:
+            answer = await self.coalescer.run(plan.lane, Call(values, caller.scope, caller.actor))
+            code = None
+            return answer
+        except PorticoError as error:
+            code = error.code
+            raise
+        finally:
+            lane, actor = plan.lane, caller.actor
+            duration = time.perf_counter() - started
+            self._emit(
+                QueryRan(
+                    actor.service, lane.engine.name, lane.collection, lane.operation, plan.pattern, duration, rows_of(answer), code,
+                    correlation_id=actor.correlation_id,
+                )
+            )  # fmt: skip
+
+
+def rows_of(answer: Answer) -> int:
+    """How many documents an answer touched."""
+    return 1 if isinstance(answer, Document) else 0 if answer is None else answer.count
+
+
+def _no_document() -> DocumentNotFound:
+    return DocumentNotFound("There is no such document.")

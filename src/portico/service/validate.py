@@ -1,0 +1,189 @@
+"""Bodies of writes: which fields they may set, what is filled in, and how each value is read. The database sees only typed values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from portico.errors import ForeignTenant, HiddenField, MissingValue, ReadOnlyField, UnknownField, WrongType
+from portico.model.collection import Collection
+from portico.model.field import Field
+from portico.model.scope import Scope
+from portico.query.bound import Coercer, Parameter
+from portico.query.coerce import write_coercer
+from portico.query.limits import Limits
+from portico.query.scoped import Assignment
+from portico.service.authorize import Access
+from portico.service.identifiers import uuid7
+
+Body = Mapping[str, object]
+CREATED_AT, UPDATED_AT = "created_at", "updated_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Where a written field's value comes from: the body's member `name`, read by `coerce`, or made by `make`."""
+
+    name: str | None
+    coerce: Coercer
+    make: Callable[[], object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """How bodies of one shape become bound values, in the order of `assignments`.
+
+    `tenant` is the field that must hold the scope's client, with the place of its value and whether the body gives it.
+    """
+
+    assignments: tuple[Assignment, ...]
+    inputs: tuple[Input, ...]
+    tenant: tuple[str, int, bool] | None = None
+
+    def values(self, body: Body, scope: Scope) -> tuple[object, ...]:
+        """The bound values of one body.
+
+        Raises:
+            WrongType, ConstraintViolated, OutOfRange, MissingValue: a value breaks a rule of its field.
+            ForeignTenant: the tenant's field names a client that the call does not act for.
+        """
+        values = [item.coerce(body[item.name]) if item.name is not None else item.make() if item.make else None for item in self.inputs]
+        if self.tenant is not None:
+            name, place, given = self.tenant
+            if not given:
+                values[place] = self._own_client(name, place, scope)
+            elif not scope.everything and str(values[place]) not in scope.clients:
+                raise ForeignTenant(f"The field {name} must be the client that the call acts for.", details={"field": name})
+        return tuple(values)
+
+    def _own_client(self, name: str, place: int, scope: Scope) -> object:
+        if len(scope.clients) != 1:
+            raise MissingValue(
+                f"The field {name} is required.", hint="Name the client with X-Client-ID, or in the document.", details={"field": name}
+            )
+        return self.inputs[place].coerce(scope.clients[0])
+
+
+def object_body(value: object) -> Body:
+    """`value` as a JSON object. Raises WrongType."""
+    if not isinstance(value, dict):
+        raise WrongType("The body must be a JSON object.")
+    return value
+
+
+def check_writable(collection: Collection, access: Access, names: tuple[str, ...]) -> None:
+    """Refuse fields that are unknown, hidden from the caller, not its to write, or made by the database alone."""
+    for name in names:
+        field = collection.by_name.get(name)
+        if field is None:
+            raise UnknownField(f"The collection {collection.name} has no field {name[:100]!r}.", details={"field": name[:100]})
+        if name in access.hidden:
+            raise HiddenField(f"The field {name} is hidden.", details={"field": name})
+        if name in access.read_only or field.generated:
+            raise ReadOnlyField(f"The field {name} is not written by callers.", details={"field": name})
+
+
+def create_writer(collection: Collection, access: Access, names: tuple[str, ...], scope: Scope, limits: Limits) -> Writer:
+    """How a new document's body with the members `names` is read. Raises as `check_writable` does, and MissingValue."""
+    check_writable(collection, access, names)
+    tenant = _tenant_field(collection, scope)
+    given = set(names)
+    assignments: list[Assignment] = []
+    inputs: list[Input] = []
+    own: tuple[str, int, bool] | None = None
+    for field in collection.fields:
+        made = _made(field)
+        if field.name == tenant:
+            own = (field.name, len(inputs), field.name in given)
+        elif field.name not in given and made is None:
+            _require_default(collection, field)
+            continue
+        coerce = write_coercer(field, limits)
+        assignments.append(Assignment(field.name, Parameter(len(inputs), field.type)))
+        inputs.append(Input(field.name if field.name in given else None, coerce, None if field.name in given else made))
+    return Writer(tuple(assignments), tuple(inputs), own)
+
+
+def _require_default(collection: Collection, field: Field) -> None:
+    if not field.nullable and field.default is None and not field.generated:
+        raise MissingValue(f"The field {field.name} is required.", details={"field": field.name, "collection": collection.name})
+
+
+def _made(field: Field) -> Callable[[], object] | None:
+    """What makes the field's value where the body leaves it out; None leaves it to the database."""
+    default = field.default
+    if default is None or default.kind == "database":
+        return None
+    if default.kind == "uuid7":
+        return uuid7
+    if default.kind == "now":
+        return now
+    coerce = write_coercer(field, Limits())
+    value = coerce(default.value)
+    return lambda: value
+
+
+def now() -> datetime:
+    """The moment, in UTC."""
+    return datetime.now(UTC)
+
+
+def _tenant_field(collection: Collection, scope: Scope) -> str | None:
+    """The field that must hold the call's client; None where the caller may set any, or none is declared."""
+    security = collection.security
+    return security.tenant_field if security.access_control == "tenant" and not scope.everything else None
+
+
+def change_writer(collection: Collection, access: Access, names: tuple[str, ...], scope: Scope, limits: Limits, first: int) -> Writer:
+    """How a change with the members `names` is read; its parameters begin at `first`.
+
+    Raises:
+        ReadOnlyField: also for a field of the key, which never changes.
+    """
+    check_writable(collection, access, names)
+    for name in names:
+        if name in collection.primary_key:
+            raise ReadOnlyField(f"The field {name} is the document's key, which does not change.", details={"field": name})
+    tenant = _tenant_field(collection, scope)
+    assignments: list[Assignment] = []
+    inputs: list[Input] = []
+    own: tuple[str, int, bool] | None = None
+    for name in names:
+        field = collection.by_name[name]
+        own = (name, len(inputs), True) if name == tenant else own
+        assignments.append(Assignment(name, Parameter(first + len(inputs), field.type)))
+        inputs.append(Input(name, write_coercer(field, limits)))
+    _touch(collection, set(names), assignments, inputs, first)
+    return Writer(tuple(assignments), tuple(inputs), own)
+
+
+def _touch(collection: Collection, given: set[str], assignments: list[Assignment], inputs: list[Input], first: int) -> None:
+    """Keep `updated_at`, where the collection has Portico keep it."""
+    field = collection.by_name.get(UPDATED_AT)
+    if collection.timestamps and field is not None and UPDATED_AT not in given:
+        assignments.append(Assignment(UPDATED_AT, Parameter(first + len(inputs), field.type)))
+        inputs.append(Input(None, write_coercer(field, Limits()), now))
+
+
+def replaceable(collection: Collection, access: Access) -> tuple[Field, ...]:
+    """The fields that a replace sets: all that the caller may write, but for the key and when it was created."""
+    kept = access.hidden | access.read_only | set(collection.primary_key)
+    if collection.timestamps:
+        kept |= {CREATED_AT, UPDATED_AT}
+    return tuple(field for field in collection.fields if field.name not in kept and not field.generated)
+
+
+def replacement(collection: Collection, access: Access, body: Body) -> dict[str, object]:
+    """The body of a replace, completed: what it leaves out becomes its literal default, or null. Raises MissingValue."""
+    whole: dict[str, object] = dict(body)
+    for field in replaceable(collection, access):
+        if field.name in whole or field.name == collection.security.tenant_field:
+            continue
+        if field.default is not None and field.default.kind == "literal":
+            whole[field.name] = field.default.value
+        elif field.nullable:
+            whole[field.name] = None
+        elif field.default is None:
+            raise MissingValue(f"The field {field.name} is required.", details={"field": field.name})
+    return whole

@@ -1,0 +1,293 @@
+"""The pipeline of a write: the same way as a read's, with a body that is read by the collection's rules before the database sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from portico.engines.base import Call
+from portico.errors import DocumentNotFound, InvalidParameter, NotSupported, PorticoError
+from portico.model.collection import Collection
+from portico.model.field import Base, FieldType
+from portico.model.identity import Permission
+from portico.model.page import Changed, Document
+from portico.query import ast
+from portico.query.bind import bind_filter
+from portico.query.bound import Coercer, Conjunction, Parameter, Predicate, Special
+from portico.service import tenancy
+from portico.service.caller import Asked, Caller
+from portico.service.coalesce import Lane
+from portico.service.documents import Documents
+from portico.service.plans import Context, Plan
+from portico.service.validate import Body, Writer, change_writer, create_writer, object_body, replacement
+
+MOST_TOGETHER = 10_000
+"""Documents in one create; larger sets are imported."""
+
+TEXT = FieldType(Base.TEXT)
+
+
+@dataclass(slots=True)
+class WritePlan:
+    """A write's shape, ready to run: `writer` reads the body, `key` the address, `where` a filter's values."""
+
+    lane: Lane
+    collection: Collection
+    writer: Writer
+    key: tuple[Coercer, ...] = ()
+    sources: tuple[int, ...] = ()
+    coercers: tuple[Coercer, ...] = ()
+
+    def address(self, key: Sequence[str]) -> tuple[object, ...]:
+        """The key's values. Raises DocumentNotFound for what cannot be a key."""
+        if len(key) != len(self.key):
+            raise DocumentNotFound("There is no such document.")
+        try:
+            return tuple([coerce(part) for coerce, part in zip(self.key, key, strict=True)])
+        except PorticoError:
+            raise DocumentNotFound("There is no such document.") from None
+
+
+class Writes:
+    """Creates, changes and deletes. `documents` is the pipeline of reads that they share."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+        self._plans = documents.plans
+
+    # --- create ----------------------------------------------------------------------------------------------------------
+
+    async def create(self, caller: Caller, name: str, body: object) -> Document:
+        """Create one document from a JSON object; answers all that the caller may see of it."""
+        fields = object_body(body)
+
+        def prepare() -> tuple[Plan, tuple[object, ...]]:
+            plan = self._create_plan(caller, name, tuple(fields))
+            return as_plan(plan), plan.writer.values(fields, caller.scope)
+
+        return cast("Document", await self._documents.run(caller, prepare))
+
+    async def create_all(self, caller: Caller, name: str, bodies: Sequence[object]) -> list[Document]:
+        """Create documents together: all of them, or none and the first error."""
+        if len(bodies) > MOST_TOGETHER:
+            raise InvalidParameter(f"At most {MOST_TOGETHER} documents are created by one call.", hint="Import larger sets.")
+        groups: dict[int, tuple[WritePlan, list[int], list[Call]]] = {}
+        for place, body in enumerate(bodies):
+            fields = object_body(body)
+            try:
+                plan = self._create_plan(caller, name, tuple(fields))
+                call = Call(plan.writer.values(fields, caller.scope), caller.scope, caller.actor)
+            except PorticoError as error:
+                error.details.setdefault("index", place)
+                raise
+            _, places, calls = groups.setdefault(id(plan), (plan, [], []))
+            places.append(place)
+            calls.append(call)
+        answers: list[Document | None] = [None] * len(bodies)
+        if groups:
+            await self._together(groups, answers)
+        return [cast("Document", answer) for answer in answers]
+
+    async def _together(self, groups: dict[int, tuple[WritePlan, list[int], list[Call]]], answers: list[Document | None]) -> None:
+        engine = next(iter(groups.values()))[0].lane.engine
+        transaction = await engine.begin()
+        try:
+            for plan, places, calls in groups.values():
+                made = await transaction.run_all(plan.lane.plan, calls, timeout=plan.lane.timeout)
+                for place, answer in zip(places, made, strict=True):
+                    answers[place] = cast("Document", answer)
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await transaction.commit()
+
+    def _create_plan(self, caller: Caller, name: str, names: tuple[str, ...]) -> WritePlan:
+        collection = self._writable(name)
+        found = self._plans.find(caller, collection, "create", names)
+        if found is not None:
+            return cast("WritePlan", found)
+        context = self._plans.context(caller, collection, Permission.CREATE)
+        writer = create_writer(collection, context.access, names, caller.scope, self._plans.limits)
+        query = tenancy.create(
+            writer.assignments, self._plans.visible(context), context.rule, audit=context.audit, versioned=context.versioned
+        )
+        plan = WritePlan(self._plans.compile(context, "create", query), collection, writer)
+        self._plans.keep(caller, collection, "create", names, plan)
+        return plan
+
+    # --- change ----------------------------------------------------------------------------------------------------------
+
+    async def update(self, caller: Caller, name: str, key: tuple[str, ...], body: object, *, etag: str | None = None) -> Document:
+        """Change the fields that `body` names.
+
+        Args:
+            etag: the hash that the stored document must have (`If-Match`), or None.
+        Raises:
+            DocumentNotFound, PreconditionFailed.
+        """
+        fields = object_body(body)
+        return await self._change(caller, name, key, lambda _: fields, etag=etag)
+
+    async def replace(self, caller: Caller, name: str, key: tuple[str, ...], body: object, *, etag: str | None = None) -> Document:
+        """Set every field that the caller may write: what `body` leaves out becomes its default, or null."""
+        fields = dict(object_body(body))
+        collection = self._writable(name)
+        for place, field in enumerate(collection.primary_key):
+            if field in fields and (place >= len(key) or str(fields.pop(field)) != key[place]):
+                raise InvalidParameter("The document's key in the body is not the one in the address.", details={"field": field})
+        return await self._change(caller, name, key, lambda context: replacement(context.collection, context.access, fields), etag=etag)
+
+    async def _change(
+        self, caller: Caller, name: str, key: tuple[str, ...], complete: Callable[[Context], Body], *, etag: str | None
+    ) -> Document:
+        def prepare() -> tuple[Plan, tuple[object, ...]]:
+            collection = self._writable(name)
+            context = self._plans.context(caller, collection, Permission.UPDATE)
+            fields = complete(context)
+            plan = self._change_plan(caller, context, tuple(fields), conditional=etag is not None)
+            condition = () if etag is None else (etag,)
+            filters = tuple([coerce(None) for coerce in plan.coercers])
+            return as_plan(plan), (*plan.address(key), *condition, *filters, *plan.writer.values(fields, caller.scope))
+
+        answer = await self._documents.run(caller, prepare)
+        if answer is None:
+            raise DocumentNotFound("There is no such document.")
+        return cast("Document", answer)
+
+    def _change_plan(self, caller: Caller, context: Context, names: tuple[str, ...], *, conditional: bool) -> WritePlan:
+        collection = context.collection
+        found = self._plans.find(caller, collection, "update", (names, conditional))
+        if found is not None:
+            return cast("WritePlan", found)
+        key, coercers = self._plans.key_parameters(collection, 0)
+        etag = Parameter(len(key), TEXT) if conditional else None
+        first = len(key) + (1 if conditional else 0)
+        filters, _, filter_coercers = self._plans.row_filters(context, first)
+        writer = change_writer(collection, context.access, names, caller.scope, self._plans.limits, first + len(filter_coercers))
+        if not writer.assignments:
+            raise InvalidParameter("The body changes nothing.", hint="Name at least one field.")
+        query = tenancy.change(
+            collection, writer.assignments, context.rule, key=key, predicate=_all(filters), etag=etag,
+            answer=self._plans.visible(context), audit=context.audit, versioned=context.versioned,
+        )  # fmt: skip
+        plan = WritePlan(self._plans.compile(context, "update", query), collection, writer, coercers, (), filter_coercers)
+        self._plans.keep(caller, collection, "update", (names, conditional), plan)
+        return plan
+
+    async def update_where(self, caller: Caller, name: str, asked: Asked, body: object, *, most: int | None, answer: bool) -> Changed:
+        """Change every document that matches.
+
+        Args:
+            most: fail with TooManyAffected, and change nothing, where more match. answer: give the changed documents.
+        """
+        fields = object_body(body)
+        query = _only_filter(asked.parse())
+
+        def prepare() -> tuple[Plan, tuple[object, ...]]:
+            collection = self._writable(name)
+            context = self._plans.context(caller, collection, Permission.UPDATE)
+            predicate, coercers, values = self._where(context, query, asked, most)
+            writer = change_writer(collection, context.access, tuple(fields), caller.scope, self._plans.limits, len(values))
+            if not writer.assignments:
+                raise InvalidParameter("The body changes nothing.", hint="Name at least one field.")
+            change = tenancy.change(
+                collection, writer.assignments, context.rule, predicate=predicate, limit=_limit(coercers, most),
+                answer=self._plans.visible(context) if answer else None, audit=context.audit, versioned=context.versioned,
+            )  # fmt: skip
+            lane = self._plans.compile(context, "update", change)
+            return Plan(lane, collection), (*values, *writer.values(fields, caller.scope))
+
+        return cast("Changed", await self._documents.run(caller, prepare))
+
+    # --- delete ----------------------------------------------------------------------------------------------------------
+
+    async def delete(self, caller: Caller, name: str, key: tuple[str, ...], *, etag: str | None = None) -> None:
+        """Delete one document, and what its references say of others. Raises DocumentNotFound, PreconditionFailed, ReferencedDocument."""
+
+        def prepare() -> tuple[Plan, tuple[object, ...]]:
+            collection = self._writable(name)
+            plan = self._delete_plan(caller, collection, conditional=etag is not None)
+            condition = () if etag is None else (etag,)
+            filters = tuple([coerce(None) for coerce in plan.coercers])
+            return as_plan(plan), (*plan.address(key), *condition, *filters)
+
+        if await self._documents.run(caller, prepare) is None:
+            raise DocumentNotFound("There is no such document.")
+
+    def _delete_plan(self, caller: Caller, collection: Collection, *, conditional: bool) -> WritePlan:
+        found = self._plans.find(caller, collection, "delete", conditional)
+        if found is not None:
+            return cast("WritePlan", found)
+        context = self._plans.context(caller, collection, Permission.DELETE)
+        key, coercers = self._plans.key_parameters(collection, 0)
+        etag = Parameter(len(key), TEXT) if conditional else None
+        filters, _, filter_coercers = self._plans.row_filters(context, len(key) + (1 if conditional else 0))
+        cascades = tenancy.cascades_of(collection, self._plans.collections(), self._plans.audited)
+        query = tenancy.delete(
+            collection, context.rule, key=key, predicate=_all(filters), etag=etag,
+            audit=context.audit, versioned=context.versioned, cascades=cascades,
+        )  # fmt: skip
+        plan = WritePlan(self._plans.compile(context, "delete", query), collection, Writer((), ()), coercers, (), filter_coercers)
+        self._plans.keep(caller, collection, "delete", conditional, plan)
+        return plan
+
+    async def delete_where(self, caller: Caller, name: str, asked: Asked, *, most: int | None, answer: bool) -> Changed:
+        """Delete every document that matches; arguments as in `update_where`."""
+        query = _only_filter(asked.parse())
+
+        def prepare() -> tuple[Plan, tuple[object, ...]]:
+            collection = self._writable(name)
+            context = self._plans.context(caller, collection, Permission.DELETE)
+            predicate, coercers, values = self._where(context, query, asked, most)
+            cascades = tenancy.cascades_of(collection, self._plans.collections(), self._plans.audited)
+            delete = tenancy.delete(
+                collection, context.rule, predicate=predicate, limit=_limit(coercers, most),
+                answer=self._plans.visible(context) if answer else None,
+                audit=context.audit, versioned=context.versioned, cascades=cascades,
+            )  # fmt: skip
+            return Plan(self._plans.compile(context, "delete", delete), collection), values
+
+        return cast("Changed", await self._documents.run(caller, prepare))
+
+    # --- shared ----------------------------------------------------------------------------------------------------------
+
+    def _where(
+        self, context: Context, query: ast.Query, asked: Asked, most: int | None
+    ) -> tuple[Predicate, tuple[Coercer, ...], tuple[object, ...]]:
+        """A filter-wide change's condition with its values; the most that may match comes last."""
+        assert query.filter is not None, "checked when the query was read"
+        bound = bind_filter(query.filter, context.collection, hidden=context.access.hidden, limits=self._plans.limits)
+        filters, _, coercers = self._plans.row_filters(context, len(bound.sources))
+        values = (*bound.values(asked.values), *(coerce(None) for coerce in coercers))
+        both = _all((bound.predicate, *filters))
+        assert both is not None, "there is at least the caller's own filter"
+        return both, (*bound.coercers, *coercers), values if most is None else (*values, most)
+
+    def _writable(self, name: str) -> Collection:
+        collection = self._plans.collection(name)
+        if collection.read_only:
+            why = "a view" if collection.kind == "view" else "without a primary key"
+            raise NotSupported("writes", "collection", message=f"The collection {name} is {why}, so it is readable only.")
+        return collection
+
+
+def as_plan(plan: WritePlan) -> Plan:
+    """A write's plan as the pipeline runs it."""
+    return Plan(plan.lane, plan.collection, pattern=plan.lane.operation)
+
+
+def _limit(coercers: tuple[Coercer, ...], most: int | None) -> Parameter | None:
+    return Parameter(len(coercers), Special.COUNT) if most is not None else None
+
+
+def _all(predicates: tuple[Predicate, ...]) -> Predicate | None:
+    if not predicates:
+        return None
+    return predicates[0] if len(predicates) == 1 else Conjunction(predicates)
+
+
+def _only_filter(query: ast.Query) -> ast.Query:
+    if query.filter is None:
+        raise InvalidParameter("A change of many documents needs a filter.", hint="Add one, such as ?status=eq.draft.")
+    return query
