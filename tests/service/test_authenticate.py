@@ -153,6 +153,7 @@ async def test_a_call_without_a_credential_acts_as_dev_where_none_is_required(wo
     assert identity is not None
     assert (identity.service, identity.clients, identity.rules[0].permissions) == ("dev", None, frozenset(Permission))
     assert await open_to_all.authenticate({}) == identity
+    assert open_to_all.lookup(sent("ptk_wrong")) is None
     await refused(open_to_all.authenticate(sent("ptk_wrong")))
 
 
