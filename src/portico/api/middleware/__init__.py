@@ -1,0 +1,1 @@
+"""Pure-ASGI middleware: what every request passes before the dispatcher and the control plane."""

@@ -1,0 +1,1 @@
+"""The control plane's typed routes, one module for each resource."""
