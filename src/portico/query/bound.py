@@ -13,7 +13,11 @@ from portico.query.ast import CountMode, Operator
 
 
 class Special(StrEnum):
-    """Types of parameters that are not a field's: a pattern (with its flags), a JSON text, a full-text query, a count."""
+    """Types of parameters that are not a field's.
+
+    `LIKE`: a pattern of ``%`` and ``_`` with ``\\`` as escape. `PATTERN`: one of `query.patterns`, checked; `to_postgres` and `to_re2`
+    translate it. `JSON_TEXT`: a JSON text that a JSON target is compared with. `SEARCH`: a full-text query. `COUNT`: a number of rows.
+    """
 
     LIKE = "like"
     PATTERN = "pattern"
@@ -42,7 +46,8 @@ class Target:
     Attributes:
         field: the field. steps: the place inside of its JSON. as_text: taken as text.
         type: what the value is compared as: the field's type, or inside JSON `text` (as_text), `float`, `boolean`, `string` or `json`.
-            Inside JSON a value of another JSON type than the compared one is unknown (NULL); numbers compare as IEEE doubles.
+            Inside JSON a value of another JSON type than the compared one is unknown (NULL), and so is JSON's own null; numbers
+            compare as IEEE doubles. `json` is compared as a whole. Sort keys inside JSON have the type `json` or, as text, `text`.
         element: the place is relative to the element of an `elem_match`, not to the document.
     """
 
@@ -56,7 +61,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`target operator value`, types agreed."""
+    """`target operator value`, types agreed. Unknown (NULL) where the target is, but for what follows.
+
+    `bind` leaves fewer operators to engines than there are: `imatch` is a `match` whose pattern begins with ``(?i)``; `exists` is asked
+    only inside JSON, where it is true for a null too and never unknown; `is_null` inside JSON looks at the value as text, so that a
+    missing member and JSON's null are both null. Nothing is `in` an empty list, nor equal to `any` of it, not even null: that is
+    false, and `all` of it is true. `elem_match` is unknown for null and for JSON that is no array; an element for which the inner
+    condition is unknown does not match. `size` is of arrays, unknown for other JSON.
+    """
 
     target: Target
     operator: Operator
