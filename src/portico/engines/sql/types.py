@@ -31,8 +31,8 @@ MOST_SCALED_DIGITS = 18
 """A scaled integer of more digits does not fit SQLite's 64 bits."""
 
 SQLITE_NAMES: dict[Base, str] = {
-    Base.UUID: "UUID",
-    Base.DATETIME: "DATETIME",
+    Base.UUID: "UUID_TEXT",
+    Base.DATETIME: "DATETIME_TEXT",
     Base.DATE: "DATE",
     Base.BOOLEAN: "BOOLEAN",
     Base.JSON: "JSON_TEXT",
@@ -43,7 +43,11 @@ SQLITE_NAMES: dict[Base, str] = {
     Base.TEXT: "TEXT",
     Base.ENUM: "TEXT",
 }
-"""Type names in SQLite's DDL. ``JSON_TEXT`` has text affinity: as plain ``JSON`` the text ``1.0`` would be stored as the integer 1."""
+"""Type names in SQLite's DDL.
+
+Those that end in ``_TEXT`` have text affinity (as plain ``JSON`` the text ``1.0`` would be stored as the integer 1), and are no one else's:
+a column that another program declared ``DATETIME`` may hold other texts, or numbers.
+"""
 
 
 class NativeType(UserDefinedType[str]):

@@ -1,0 +1,157 @@
+"""The catalog: an immutable snapshot of the collections that are served, and the holder that replaces it when a schema changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+from portico.catalog.merge import Source, merge
+from portico.errors import PorticoError
+from portico.events import CatalogChanged, Emit
+from portico.model.collection import Collection
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What is served at one moment.
+
+    Attributes:
+        version: grows with each change; 0 is the empty catalog before the first load.
+        collections: by name, in order. missing: declared collections without a table. problems: what did not fit, a sentence each.
+    """
+
+    version: int = 0
+    collections: Mapping[str, Collection] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def get(self, name: str) -> Collection | None:
+        """The collection of that name, or None."""
+        return self.collections.get(name)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of all collections, in order."""
+        return tuple(self.collections)
+
+    @cached_property
+    def by_table(self) -> Mapping[tuple[str, str | None, str], Collection]:
+        """The collections by database, schema and table."""
+        return {(item.database, item.schema, item.table): item for item in self.collections.values()}
+
+    def of_database(self, database: str) -> tuple[Collection, ...]:
+        """The collections that one database holds."""
+        return tuple(item for item in self.collections.values() if item.database == database)
+
+
+class Reflecting(Protocol):
+    """The part of an engine that the catalog needs."""
+
+    @property
+    def name(self) -> str:
+        """The configured database's name."""
+        ...
+
+    async def reflect(self) -> tuple[Collection, ...]:
+        """Its tables and views."""
+        ...
+
+    async def fingerprint(self) -> str:
+        """A short text that changes when they do."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A database that the catalog reads: its engine, the schemas that `discover` names, and whether collections need no creation."""
+
+    engine: Reflecting
+    schemas: tuple[str, ...] = ()
+    schemaless: bool = False
+
+
+class LiveCatalog:
+    """Holds the catalog in force. Readers take `current` once for a request; a reload replaces it in one step.
+
+    Args:
+        declared: built-in and declared collections. databases: where they and the discovered ones are.
+        emit: is told of each change.
+    """
+
+    def __init__(self, declared: Sequence[Collection], databases: Iterable[Served], *, emit: Emit) -> None:
+        self._declared = tuple(declared)
+        self._databases = {served.engine.name: served for served in databases}
+        self._fingerprints: dict[str, str] = {}
+        self._tables: dict[str, tuple[Collection, ...]] = {}
+        self._emit = emit
+        self._lock = asyncio.Lock()
+        self.current = Catalog()
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """The names of the databases that it reads."""
+        return tuple(self._databases)
+
+    async def load(self) -> Catalog:
+        """Read every database and refuse what does not fit.
+
+        Raises:
+            ConfigurationError: declarations that do not fit the databases. DatabaseUnavailable: one cannot be read.
+        """
+        async with self._lock:
+            for name in self._databases:
+                await self._read(name)
+            self._replace(strict=True)
+            return self.current
+
+    async def reload(self, *, seen: int) -> Catalog:
+        """The catalog after every database that can be reached was read anew; of the others, what was known of them stays.
+
+        Args:
+            seen: the version that the caller found out of date; if it is replaced already, nothing is read.
+        """
+        async with self._lock:
+            if self.current.version == seen:
+                for name in self._databases:
+                    try:
+                        await self._read(name)
+                    except PorticoError:
+                        # A database that is away now has not changed as far as anyone can say.
+                        continue
+                self._replace(strict=False)
+            return self.current
+
+    async def refresh(self, database: str) -> bool:
+        """Compare one database's fingerprint and read it anew if it changed; gives whether the catalog did.
+
+        Raises:
+            PorticoError: the database cannot be read now.
+        """
+        fingerprint = await self._databases[database].engine.fingerprint()
+        if fingerprint == self._fingerprints.get(database):
+            return False
+        async with self._lock:
+            before = self.current.version
+            await self._read(database)
+            self._replace(strict=False)
+            return self.current.version != before
+
+    async def _read(self, name: str) -> None:
+        engine = self._databases[name].engine
+        # The fingerprint comes first: a change between the two is then seen next time.
+        fingerprint = await engine.fingerprint()
+        self._tables[name] = await engine.reflect()
+        self._fingerprints[name] = fingerprint
+
+    def _replace(self, *, strict: bool) -> None:
+        sources = [Source(name, served.schemas, self._tables.get(name, ()), served.schemaless) for name, served in self._databases.items()]
+        merged = merge(self._declared, sources, strict=strict)
+        collections = {collection.name: collection for collection in merged.collections}
+        current = self.current
+        if current.version and (collections, merged.missing, merged.problems) == (current.collections, current.missing, current.problems):
+            return
+        self.current = Catalog(current.version + 1, collections, merged.missing, merged.problems)
+        self._emit(CatalogChanged(self.current.version, len(collections)))
