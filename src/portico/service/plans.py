@@ -92,6 +92,10 @@ class Plans:
             raise CollectionNotFound(f"There is no collection {name[:100]}.", details={"collection": name[:100]})
         return found
 
+    def engine(self, collection: Collection) -> Engine:
+        """The engine of the collection's database."""
+        return self._engines[collection.database]
+
     def find(self, caller: Caller, collection: Collection, operation: str, shape: Hashable) -> object | None:
         """The plan of this shape for callers of this kind, if it was made."""
         self._refresh()

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 from portico.errors import ForeignTenant, HiddenField, MissingValue, ReadOnlyField, UnknownField, WrongType
 from portico.model.collection import Collection
-from portico.model.field import Field
+from portico.model.field import Base, Field, FieldType
 from portico.model.scope import Scope
 from portico.query.bound import Coercer, Parameter
-from portico.query.coerce import write_coercer
+from portico.query.coerce import text_coercer
+from portico.query.constraints import write_coercer
 from portico.query.limits import Limits
 from portico.query.scoped import Assignment
 from portico.service.authorize import Access
@@ -187,3 +188,12 @@ def replacement(collection: Collection, access: Access, body: Body) -> dict[str,
         elif field.default is None:
             raise MissingValue(f"The field {field.name} is required.", details={"field": field.name})
     return whole
+
+
+def key_value(field: Field, part: str) -> object:
+    """A part of an address as the JSON value that a body would give for the key's field."""
+    if field.type.base in {Base.INTEGER, Base.BIGINT} and part.lstrip("-").isdigit():
+        return int(part)
+    if field.type.base in {Base.DECIMAL, Base.FLOAT}:
+        return text_coercer(FieldType(Base.DECIMAL), field.name)(part)
+    return part

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from portico.engines.base import Call
-from portico.errors import DocumentNotFound, InvalidParameter, NotSupported, PorticoError
+from portico.engines.base import Call, Engine
+from portico.errors import DocumentNotFound, DuplicateDocument, InvalidParameter, NotSupported, PorticoError, PreconditionFailed
 from portico.model.collection import Collection
 from portico.model.field import Base, FieldType
 from portico.model.identity import Permission
@@ -20,7 +20,7 @@ from portico.service.caller import Asked, Caller
 from portico.service.coalesce import Lane
 from portico.service.documents import Documents
 from portico.service.plans import Context, Plan
-from portico.service.validate import Body, Writer, change_writer, create_writer, object_body, replacement
+from portico.service.validate import Body, Writer, change_writer, create_writer, key_value, object_body, replacement
 
 MOST_TOGETHER = 10_000
 """Documents in one create; larger sets are imported."""
@@ -74,10 +74,8 @@ class Writes:
             raise InvalidParameter(f"At most {MOST_TOGETHER} documents are created by one call.", hint="Import larger sets.")
         groups: dict[int, tuple[WritePlan, list[int], list[Call]]] = {}
         for place, body in enumerate(bodies):
-            fields = object_body(body)
             try:
-                plan = self._create_plan(caller, name, tuple(fields))
-                call = Call(plan.writer.values(fields, caller.scope), caller.scope, caller.actor)
+                plan, call = self.prepared(caller, name, body)
             except PorticoError as error:
                 error.details.setdefault("index", place)
                 raise
@@ -88,6 +86,29 @@ class Writes:
         if groups:
             await self._together(groups, answers)
         return [cast("Document", answer) for answer in answers]
+
+    def prepared(self, caller: Caller, name: str, body: object) -> tuple[WritePlan, Call]:
+        """The plan and the call that create one document of `body`, checked but not run."""
+        fields = object_body(body)
+        plan = self._create_plan(caller, name, tuple(fields))
+        return plan, Call(plan.writer.values(fields, caller.scope), caller.scope, caller.actor)
+
+    def engine_of(self, name: str) -> Engine:
+        """The engine behind a collection that can be written."""
+        return self._plans.engine(self._writable(name))
+
+    async def create_at(self, caller: Caller, name: str, key: tuple[str, ...], body: object) -> Document:
+        """Create the document of this key, only where there is none (`PUT` with ``If-None-Match: *``). Raises PreconditionFailed."""
+        fields = dict(object_body(body))
+        collection = self._writable(name)
+        if len(key) != len(collection.primary_key):
+            raise DocumentNotFound("There is no such document.")
+        for part, field in zip(key, collection.key_fields, strict=True):
+            fields[field.name] = key_value(field, part)
+        try:
+            return await self.create(caller, name, fields)
+        except DuplicateDocument as error:
+            raise PreconditionFailed("The document exists already.") from error
 
     async def _together(self, groups: dict[int, tuple[WritePlan, list[int], list[Call]]], answers: list[Document | None]) -> None:
         engine = next(iter(groups.values()))[0].lane.engine

@@ -1,0 +1,194 @@
+"""The calls of `/api/db/{collection}`: one function for each line of the API's table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import orjson
+
+from portico.api.conditions import is_known, wanted
+from portico.api.exchange import JSON, PRIVATE, VARY, Exchange, key_of
+from portico.api.render import envelope, page_part
+from portico.api.streams import export, import_documents
+from portico.errors import InvalidParameter, PreconditionFailed, RouteNotFound
+from portico.model.page import Changed, Document
+from portico.service.caller import Asked, Caller
+from portico.service.documents import Documents, Listed
+from portico.service.imports import Imports
+from portico.service.writes import Writes
+from portico.syntax import mongo, postgrest
+
+FIELDS_ONLY = frozenset({"select"})
+NO_CLAUSES: frozenset[str] = frozenset()
+COUNTED = frozenset({"count"})
+
+
+class Collections:
+    """Handlers of documents of any collection. Each answers its exchange; errors are raised to the dispatcher."""
+
+    def __init__(self, documents: Documents, writes: Writes, imports: Imports) -> None:
+        self._documents = documents
+        self._writes = writes
+        self._imports = imports
+
+    async def all(self, exchange: Exchange, caller: Caller, name: str) -> None:
+        """`/api/db/{collection}`."""
+        match exchange.method:
+            case "GET" | "HEAD":
+                await self.listed(exchange, await self._documents.list(caller, name, exchange.asked()))
+            case "POST":
+                await self.create(exchange, caller, name)
+            case "PATCH":
+                await self._update_where(exchange, caller, name)
+            case "DELETE":
+                await self._delete_where(exchange, caller, name)
+            case _:
+                exchange.allow("GET", "HEAD", "POST", "PATCH", "DELETE")
+
+    async def one(self, exchange: Exchange, caller: Caller, name: str, raw_key: bytes) -> None:
+        """`/api/db/{collection}/{id}`."""
+        key = key_of(raw_key)
+        match exchange.method:
+            case "GET" | "HEAD":
+                await self.got(exchange, await self._documents.get(caller, name, key, exchange.asked(FIELDS_ONLY)))
+            case "PATCH" | "PUT":
+                await self._change(exchange, caller, name, key)
+            case "DELETE":
+                self._no_parameters(exchange)
+                etag = await self._etag(exchange, caller, name, key)
+                await self._writes.delete(caller, name, key, etag=etag)
+                await exchange.answer(204, b"")
+            case _:
+                exchange.allow("GET", "HEAD", "PUT", "PATCH", "DELETE")
+
+    async def named(self, exchange: Exchange, caller: Caller, name: str, call: bytes) -> bool:
+        """`/api/db/{collection}/{call}`; False where `call` is no call's name, so that it is a key."""
+        match call:
+            case b"query":
+                exchange.allow("POST")
+                self._no_parameters(exchange)
+                parsed = mongo.parse(await exchange.json())
+                asked = Asked(parsed.query, parsed.values, lambda: parsed.query)
+                await self.listed(exchange, await self._documents.list(caller, name, asked))
+            case b"count":
+                exchange.allow("GET", "HEAD")
+                counted = await self._documents.count(caller, name, exchange.asked(COUNTED))
+                await exchange.answer(200, envelope(str(counted).encode(), "Documents counted", exchange.correlation_id), JSON, VARY, PRIVATE)
+            case b"export":
+                exchange.allow("GET")
+                await export(exchange, caller, name, self._documents)
+            case b"import":
+                exchange.allow("POST")
+                self._no_parameters(exchange)
+                await import_documents(exchange, caller, name, self._imports)
+            case _:
+                return False
+        return True
+
+    # --- answers ---------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    async def got(exchange: Exchange, document: Document, message: str = "Document found") -> None:
+        """Answer one document, or 304 where the caller has it."""
+        tag = (b"etag", b'"' + (document.etag or "").encode() + b'"')
+        if is_known(exchange.headers.get(b"if-none-match"), document.etag):
+            await exchange.answer(304, b"", tag, VARY, PRIVATE)
+            return
+        await exchange.answer(200, envelope(document.body, message, exchange.correlation_id), JSON, tag, VARY, PRIVATE)
+
+    @staticmethod
+    async def listed(exchange: Exchange, listed: Listed) -> None:
+        """Answer a page."""
+        page = listed.page
+        described = page_part(page, listed.limit, listed.next_cursor)
+        await exchange.answer(200, envelope(page.body, "Documents found", exchange.correlation_id, described), JSON, VARY, PRIVATE)
+
+    @staticmethod
+    async def changed(exchange: Exchange, changed: Changed, message: str) -> None:
+        """Answer how many documents a change touched, or the documents where they were asked for."""
+        body = changed.body if changed.body is not None else orjson.dumps({"count": changed.count}).decode()
+        await exchange.answer(200, envelope(body, message, exchange.correlation_id), JSON, VARY)
+
+    # --- writes ----------------------------------------------------------------------------------------------------------
+
+    async def create(self, exchange: Exchange, caller: Caller, name: str, *, base: str = "", message: str = "Document created successfully") -> None:
+        """Create one document, or an array of them. `base` is the address below which a new one is found."""
+        self._no_parameters(exchange)
+        body = await exchange.json()
+        if isinstance(body, list):
+            await self.all_made(exchange, await self._writes.create_all(caller, name, body))
+            return
+        document = await self._writes.create(caller, name, body)
+        await self.made(exchange, document, base or f"/api/db/{quote(name, safe='')}", message)
+
+    @staticmethod
+    async def all_made(exchange: Exchange, made: Sequence[Document]) -> None:
+        """Answer documents that were created together, in order."""
+        text = "[" + ",".join(document.body for document in made) + "]"
+        await exchange.answer(201, envelope(text, f"{len(made)} documents created successfully", exchange.correlation_id), JSON, VARY)
+
+    @staticmethod
+    async def made(exchange: Exchange, document: Document, base: str, message: str) -> None:
+        """Answer a document that was created."""
+        location = f"{base}/{quote(document.key or '', safe=',%')}".encode()
+        tag = (b"etag", b'"' + (document.etag or "").encode() + b'"')
+        await exchange.answer(201, envelope(document.body, message, exchange.correlation_id), JSON, (b"location", location), tag, VARY)
+
+    async def _change(self, exchange: Exchange, caller: Caller, name: str, key: tuple[str, ...]) -> None:
+        self._no_parameters(exchange)
+        body = await exchange.json()
+        if exchange.method == "PUT" and exchange.headers.get(b"if-none-match", b"").strip() == b"*":
+            document = await self._writes.create_at(caller, name, key, body)
+            await self.made(exchange, document, f"/api/db/{quote(name, safe='')}", "Document created successfully")
+            return
+        etag = await self._etag(exchange, caller, name, key)
+        change = self._writes.replace if exchange.method == "PUT" else self._writes.update
+        document = await change(caller, name, key, body, etag=etag)
+        tag = (b"etag", b'"' + (document.etag or "").encode() + b'"')
+        message = "Document replaced successfully" if exchange.method == "PUT" else "Document updated successfully"
+        await exchange.answer(200, envelope(document.body, message, exchange.correlation_id), JSON, tag, VARY)
+
+    async def _etag(self, exchange: Exchange, caller: Caller, name: str, key: tuple[str, ...]) -> str | None:
+        """The hash that the stored document must have. Of several, the one that it has now is what the change is held to."""
+        hashes = wanted(exchange.headers.get(b"if-match"))
+        if not hashes:
+            return None
+        if len(hashes) == 1:
+            return hashes[0]
+        now = (await self._documents.get(caller, name, key)).etag
+        if now not in hashes:
+            raise PreconditionFailed("The document was changed since it was read.", hint="Read it again.")
+        return now
+
+    async def _update_where(self, exchange: Exchange, caller: Caller, name: str) -> None:
+        most, answer = self._preferences(exchange)
+        changed = await self._writes.update_where(caller, name, exchange.asked(NO_CLAUSES), await exchange.json(), most=most, answer=answer)
+        await self.changed(exchange, changed, f"{changed.count} documents updated successfully")
+
+    async def _delete_where(self, exchange: Exchange, caller: Caller, name: str) -> None:
+        most, answer = self._preferences(exchange)
+        changed = await self._writes.delete_where(caller, name, exchange.asked(NO_CLAUSES), most=most, answer=answer)
+        await self.changed(exchange, changed, f"{changed.count} documents deleted successfully")
+
+    @staticmethod
+    def _preferences(exchange: Exchange) -> tuple[int | None, bool]:
+        if exchange.headers.get(b"if-match") is not None:
+            raise InvalidParameter("If-Match is for one document.", hint="Name it in the path.")
+        prefer = exchange.prefer()
+        most = prefer.get("max-affected")
+        if most is not None and not (most.isascii() and most.isdigit() and len(most) <= 9):
+            raise InvalidParameter("The preference max-affected is a whole number.")
+        return int(most) if most is not None else None, prefer.get("return") == "representation"
+
+    @staticmethod
+    def _no_parameters(exchange: Exchange) -> None:
+        """Refuse parameters where a call takes none: an ignored one would mislead."""
+        if exchange.scope["query_string"]:
+            for parameter, _ in postgrest.decode_pairs(exchange.scope["query_string"]):
+                raise InvalidParameter(f"This call takes no parameter {parameter[:100]!r}.")
+
+
+def no_route(path: str) -> RouteNotFound:
+    """No call has this path."""
+    return RouteNotFound(f"There is no call {path[:200]}.", hint="See /docs.")

@@ -1,0 +1,134 @@
+"""The hot calls, on plain ASGI: `/api/db/{collection}…`, `/clients…` and `/events…`. Everything else goes to the control plane.
+
+Starlette's routing and request objects cost a fifth of the coalesced rate (DESIGN, decision 1), so these paths are split by hand.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+
+from portico.api.clients import Clients
+from portico.api.collections import Collections, no_route
+from portico.api.errors import error_body, headers_of, status_of
+from portico.api.exchange import JSON, ClientGoneError, Exchange, Receive, Scope, Send, segment
+from portico.api.render import App
+from portico.errors import HeadersTooLarge, InternalError, PorticoError
+from portico.events import Emit, InternalFault, RequestEnded
+from portico.service.authenticate import Authenticator
+
+RESERVED = frozenset({
+    b"transaction", b"search", b"schema", b"migrations", b"stats", b"health", b"performance", b"connections", b"jobs", b"audit", b"sessions",
+})  # fmt: skip
+"""First parts of `/api/db/…` that are calls of the control plane, and so no collection's name."""
+
+
+class Dispatcher:
+    """Answers the hot calls.
+
+    Args:
+        collections, clients: their handlers. authenticator: says who calls. fallback: answers every other path.
+        max_body_bytes, max_header_bytes: beyond them 413 and 431. emit: told of every request.
+    """
+
+    def __init__(
+        self,
+        collections: Collections,
+        clients: Clients,
+        authenticator: Authenticator,
+        *,
+        fallback: App,
+        max_body_bytes: int,
+        max_header_bytes: int,
+        emit: Emit,
+    ) -> None:
+        self._collections = collections
+        self._clients = clients
+        self._authenticator = authenticator
+        self._fallback = fallback
+        self._max_body_bytes = max_body_bytes
+        self._max_header_bytes = max_header_bytes
+        self._emit = emit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or one of the server's own messages."""
+        if scope["type"] != "http":
+            await self._fallback(scope, receive, send)
+            return
+        path: bytes = scope.get("raw_path") or scope["path"].encode()
+        parts = path.partition(b"?")[0].split(b"/")[1:]
+        route = self._route(parts)
+        if route is None:
+            await self._fallback(scope, receive, send)
+            return
+        started = time.perf_counter()
+        exchange = Exchange(scope, receive, send, self._max_body_bytes)
+        code: str | None = None
+        try:
+            self._check_size(exchange, path)
+            await self._handle(exchange, route, parts)
+        except ClientGoneError:
+            code = "client_gone"
+        except PorticoError as error:
+            code = error.code
+            await self._fail(exchange, error)
+        except Exception as error:  # noqa: BLE001 - the last resort: a fault is answered, and told
+            code = InternalError.code
+            self._emit(InternalFault(type(error).__name__, _where(error), exchange.correlation_id))
+            await self._fail(exchange, InternalError("An unexpected fault."))
+        self._ended(exchange, route, started, code)
+
+    @staticmethod
+    def _route(parts: list[bytes]) -> str | None:
+        """Which hot call a path is, as its route's name for logs and metrics; None for the control plane's."""
+        first, length = parts[0], len(parts)
+        if first == b"api" and length > 2 and parts[1] == b"db" and parts[2] not in RESERVED and parts[2]:
+            return "/api/db/{collection}" if length == 3 else "/api/db/{collection}/{id}"
+        if first == b"clients":
+            return "/clients"
+        return "/events" if first == b"events" else None
+
+    async def _handle(self, exchange: Exchange, route: str, parts: list[bytes]) -> None:
+        if parts[-1] == b"":
+            parts = parts[:-1]
+        if route == "/clients":
+            await self._clients.clients(exchange, parts[1:])
+            return
+        if route == "/events":
+            await self._clients.events(exchange, parts[1:])
+            return
+        caller = await exchange.caller(self._authenticator)
+        name = segment(parts[2])
+        match parts[3:]:
+            case []:
+                await self._collections.all(exchange, caller, name)
+            case [call]:
+                if not await self._collections.named(exchange, caller, name, call):
+                    await self._collections.one(exchange, caller, name, call)
+            case _:
+                raise no_route("/" + "/".join(segment(part) for part in parts))
+
+    def _check_size(self, exchange: Exchange, path: bytes) -> None:
+        size = len(path) + len(exchange.scope["query_string"]) + sum(len(name) + len(value) for name, value in exchange.scope["headers"])
+        if size > self._max_header_bytes:
+            raise HeadersTooLarge(f"The address and headers are larger than {self._max_header_bytes} bytes.")
+
+    async def _fail(self, exchange: Exchange, error: PorticoError) -> None:
+        """Answer an error; one that comes when an answer has begun ends the connection."""
+        if isinstance(error, InternalError):
+            kind = str(error.details.get("type", type(error).__name__))
+            self._emit(InternalFault(kind, _where(error), exchange.correlation_id))
+        if exchange.started:
+            raise error
+        await exchange.answer(status_of(error), error_body(error, exchange.correlation_id), JSON, *headers_of(error))
+
+    def _ended(self, exchange: Exchange, route: str, started: float, code: str | None) -> None:
+        service = exchange.identity.service if exchange.identity is not None else None
+        duration = time.perf_counter() - started
+        self._emit(RequestEnded(exchange.method, route, exchange.status, duration, exchange.correlation_id, service, None, code))
+
+
+def _where(error: BaseException) -> str:
+    """The place in the code that raised an error: file and line, nothing of its values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "unknown"

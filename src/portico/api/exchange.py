@@ -1,0 +1,209 @@
+"""One request and its answer, on plain ASGI: headers, credentials, body in; bytes out. The hot calls know nothing heavier."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from itertools import count
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from portico.errors import BodyTooLarge, InvalidParameter, MethodNotAllowed, RequestError, UnsupportedMediaType
+from portico.model.identity import Actor, Identity
+from portico.service.authenticate import Authenticator
+from portico.service.caller import Asked, Caller
+from portico.service.json_body import parse_json
+from portico.service.scope import choose_scope
+from portico.syntax import postgrest
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+JSON = (b"content-type", b"application/json")
+VARY = (b"vary", b"Authorization, X-API-Key, X-Client-ID, X-User-ID")
+PRIVATE = (b"cache-control", b"private, no-cache")
+_IDENTITY_HEADERS = (b"authorization", b"x-api-key", b"apikey", b"x-client-id", b"x-user-id", b"x-correlation-id", b"idempotency-key", b"x-transaction-id")
+_CORRELATION = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_serial = count()
+_PROCESS = os.urandom(10).hex()
+
+
+class ClientGoneError(Exception):
+    """The caller closed the connection before its body had arrived: there is nobody to answer."""
+
+
+def new_correlation_id() -> str:
+    """An id for a request that brought none: unique by the process's random part."""
+    return f"{_PROCESS}-{next(_serial):x}"
+
+
+class Exchange:
+    """One request. `method`, `headers` (names in lower case) and `correlation_id` are plain; the rest is read when asked for."""
+
+    __slots__ = ("correlation_id", "headers", "identity", "max_body_bytes", "method", "receive", "scope", "send", "started", "status")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.method: str = scope["method"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.max_body_bytes = max_body_bytes
+        self.started = False
+        self.status = 0
+        self.identity: Identity | None = None
+        given = self.headers.get(b"x-correlation-id")
+        self.correlation_id = given.decode() if given is not None and _CORRELATION.fullmatch(given) else new_correlation_id()
+
+    # --- who calls -------------------------------------------------------------------------------------------------------
+
+    async def caller(self, authenticator: Authenticator, path_client: str | None = None) -> Caller:
+        """Authenticate, and choose the scope. Raises Unauthenticated, ForeignTenant, InvalidParameter."""
+        headers = self.headers
+        if len(headers) != len(self.scope["headers"]):
+            self._refuse_repeated()
+        identity = authenticator.lookup(headers) or await authenticator.authenticate(headers)
+        self.identity = identity
+        client, user = headers.get(b"x-client-id"), headers.get(b"x-user-id")
+        scope = choose_scope(
+            identity,
+            path_client=path_client,
+            header_client=client.decode("latin-1") if client is not None else None,
+            header_user=user.decode("latin-1") if user is not None else None,
+        )
+        client_id = scope.clients[0] if len(scope.clients) == 1 else None
+        actor = Actor(identity.service, client_id, scope.users[0] if scope.users else None, self.correlation_id)
+        return Caller(identity, scope, actor)
+
+    def _refuse_repeated(self) -> None:
+        """A header that decides who calls may stand once: which of two counts is nobody's to guess."""
+        seen: set[bytes] = set()
+        for name, _ in self.scope["headers"]:
+            if name in seen and name in _IDENTITY_HEADERS:
+                raise InvalidParameter(f"The header {name.decode('latin-1')} stands twice.")
+            seen.add(name)
+
+    def allow(self, *methods: str) -> None:
+        """Raise MethodNotAllowed where the request's method is none of `methods`."""
+        if self.method not in methods:
+            raise MethodNotAllowed(f"This path takes no {self.method[:20]}.", details={"allow": list(methods)})
+
+    # --- what was asked --------------------------------------------------------------------------------------------------
+
+    def asked(self, allowed: frozenset[str] = postgrest.CLAUSES, reserved: frozenset[str] = frozenset()) -> Asked:
+        """The query string as a read; `reserved` parameters are left to `parameters`."""
+        raw: bytes = self.scope["query_string"]
+        split = postgrest.template(raw, reserved=reserved, allowed=allowed)
+        if split is None:
+            parsed = postgrest.parse(postgrest.decode_pairs(raw), reserved=reserved, allowed=allowed)
+            return Asked(parsed.query, parsed.values, lambda: parsed.query)
+        shape, values = split
+        return Asked(
+            shape, values, lambda: postgrest.parse(postgrest.decode_pairs(raw), reserved=reserved, allowed=allowed).query
+        )
+
+    def parameters(self, known: Iterable[str]) -> dict[str, str]:
+        """The parameters of `known` names that the query string has. Raises InvalidParameter where one stands twice."""
+        wanted = set(known)
+        found: dict[str, str] = {}
+        for name, value in postgrest.decode_pairs(self.scope["query_string"]):
+            if name in wanted:
+                if name in found:
+                    raise InvalidParameter(f"The parameter {name} stands twice.")
+                found[name] = value
+        return found
+
+    def prefer(self) -> dict[str, str]:
+        """The preferences of `Prefer` (RFC 7240), by name."""
+        given = self.headers.get(b"prefer")
+        if given is None:
+            return {}
+        pairs = (part.strip().partition("=") for part in given.decode("latin-1").split(","))
+        return {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
+
+    async def json(self) -> object:
+        """The body as JSON. Raises UnsupportedMediaType, BodyTooLarge, InvalidJson."""
+        kind = self.headers.get(b"content-type")
+        if kind is not None:
+            media = kind.split(b";", 1)[0].strip().lower()
+            if media != b"application/json" and not media.endswith(b"+json"):
+                raise UnsupportedMediaType("The body must be JSON.", hint="Send Content-Type: application/json.")
+        return parse_json(await self.body())
+
+    async def body(self) -> bytes:
+        """The whole body, unpacked. Raises BodyTooLarge, UnsupportedMediaType, ClientGoneError."""
+        announced = self.headers.get(b"content-length")
+        if announced is not None and announced.isdigit() and int(announced) > self.max_body_bytes:
+            raise self._too_large()
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self.max_body_bytes:
+                raise self._too_large()
+            chunks.append(chunk)
+            if not message.get("more_body"):
+                break
+        whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        encoding = self.headers.get(b"content-encoding")
+        return whole if encoding is None else self._unpacked(whole, encoding.strip().lower())
+
+    def _unpacked(self, body: bytes, encoding: bytes) -> bytes:
+        """A gzip body, unpacked no further than the limit."""
+        if encoding == b"identity":
+            return body
+        if encoding not in {b"gzip", b"x-gzip"}:
+            raise UnsupportedMediaType("The body's encoding is not understood.", hint="Send it plain, or as gzip.")
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            plain = unpacker.decompress(body, self.max_body_bytes + 1)
+        except zlib.error:
+            raise InvalidParameter("The body is not valid gzip.") from None
+        if len(plain) > self.max_body_bytes:
+            raise self._too_large()
+        if not unpacker.eof or unpacker.unused_data:
+            raise InvalidParameter("The body is not one whole gzip stream.")
+        return plain
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"The body is larger than {self.max_body_bytes} bytes.", details={"max_body_bytes": self.max_body_bytes})
+
+    # --- the answer ------------------------------------------------------------------------------------------------------
+
+    async def answer(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+        """Send a whole answer. HEAD sends no body; 204 and 304 have none."""
+        sent = [*headers, (b"x-correlation-id", self.correlation_id.encode())]
+        if status not in {204, 304}:
+            sent.append((b"content-length", str(len(body)).encode()))
+        self.started = True
+        self.status = status
+        await self.send({"type": "http.response.start", "status": status, "headers": sent})
+        await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+
+def segment(raw: bytes) -> str:
+    """A part of a path, decoded. Raises InvalidParameter where it is not UTF-8 or holds U+0000."""
+    if b"%" not in raw and raw.isascii():
+        return raw.decode()
+    try:
+        text = unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise InvalidParameter("The path is not valid UTF-8.") from None
+    if "\x00" in text:
+        raise InvalidParameter("The path holds U+0000.")
+    return text
+
+
+def key_of(raw: bytes) -> tuple[str, ...]:
+    """The parts of a document's key: separated by commas, each percent-encoded."""
+    return (segment(raw),) if b"," not in raw else tuple([segment(part) for part in raw.split(b",")])
+
+
+__all__ = ["JSON", "PRIVATE", "VARY", "ClientGoneError", "Exchange", "RequestError", "key_of", "new_correlation_id", "segment"]
