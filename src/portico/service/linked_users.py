@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import cast
 
-from portico.errors import RequestError
+from portico.errors import InvalidValue, NotFound, UnknownField
 from portico.model.identity import Actor, Identity, Permission, Rule, Subject
 from portico.model.scope import EVERYTHING
 from portico.query import ast
@@ -42,7 +42,7 @@ class LinkedUsers:
             if linked is None:
                 return None
             user = await self._read(USERS, ("client_id", "is_active"), user_id=str(linked["user_id"]))
-        except RequestError:
+        except (NotFound, UnknownField, InvalidValue):
             # No such collection or field, or a subject that cannot be one: nobody is linked.
             return None
         if user is None or user["is_active"] is not True:

@@ -266,7 +266,7 @@ def pageable(query: BoundQuery) -> bool:
 
 
 def _slice(array: ColumnElement[Any], limit: ColumnElement[Any]) -> ColumnElement[Any]:
-    return sa.func.trim_array(array, sa.func.greatest(sa.func.cardinality(array) - limit, ZERO))
+    return sa.func.trim_array(array, sa.cast(sa.func.greatest(sa.func.cardinality(array) - limit, ZERO), sa.Integer()))
 
 
 def _element(array: ColumnElement[Any], place: ColumnElement[Any]) -> ColumnElement[Any]:
