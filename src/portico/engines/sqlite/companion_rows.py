@@ -1,0 +1,59 @@
+"""The rows that a change leaves in the companion tables, in its own transaction."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from portico.engines.sqlite.storage import Stored
+from portico.model.collection import Collection
+from portico.model.companions import AUDIT, VERSIONS, for_sqlite
+from portico.model.identity import Actor
+
+AUDIT_TABLE = for_sqlite(AUDIT).table
+VERSIONS_TABLE = for_sqlite(VERSIONS).table
+
+_WHO = "at, service, client_id, user_id, correlation_id, collection, operation, document_key"
+_AUDIT = f'INSERT INTO "{AUDIT_TABLE}" ({_WHO}, before, after) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'  # noqa: S608  # constants
+_VERSION = (
+    f'INSERT INTO "{VERSIONS_TABLE}" ({_WHO}, document, version) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, '  # noqa: S608  # constants
+    f'1 + coalesce((SELECT max(version) FROM "{VERSIONS_TABLE}" WHERE collection = ? AND document_key = ?), 0)'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """Writes the companion rows of one changed document of `collection`, on behalf of `actor`."""
+
+    connection: sqlite3.Connection
+    actor: Actor
+    collection: Collection
+    audit: bool
+    versioned: bool
+
+    def write(self, operation: str, key: Sequence[Stored], before: Stored, after: Stored, whole: Stored) -> None:
+        """Write them.
+
+        Args:
+            operation: create, update or delete. key: the stored values of the document's key.
+            before, after: the masked record as JSON text. whole: the document as its version keeps it; None for a deletion.
+        """
+        if not (self.audit or self.versioned):
+            return
+        at = dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        actor = self.actor
+        place = path_of(key)
+        who = (at, actor.service, actor.client_id, actor.user_id, actor.correlation_id, self.collection.name, operation, place)
+        if self.audit:
+            self.connection.execute(_AUDIT, (*who, before, after))
+        if self.versioned:
+            self.connection.execute(_VERSION, (*who, whole, self.collection.name, place))
+
+
+def path_of(values: Sequence[Stored]) -> str:
+    """A document's key as its address writes it: parts joined by a comma, each percent-encoded where it holds one."""
+    if len(values) == 1:
+        return str(values[0])
+    return ",".join([str(value).replace("%", "%25").replace(",", "%2C") for value in values])

@@ -1,0 +1,238 @@
+"""SQLite behind the engine contract: cheap reads on the loop, what may scan in threads, one writer with group commit."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from portico.engines.base import Answer, Call, Compiled, Health, Isolation, Outcome, PoolStatus
+from portico.engines.sqlite.companion_rows import AUDIT_TABLE, VERSIONS_TABLE
+from portico.engines.sqlite.connections import Threads, Watchdog, closed, open_connection
+from portico.engines.sqlite.errors import is_busy, is_interrupted, is_unshowable, translate
+from portico.engines.sqlite.perform import perform_read
+from portico.engines.sqlite.plan import SqlitePlan, compile_plan
+from portico.engines.sqlite.writer import Gate, Writer
+from portico.errors import DatabaseUnavailable, PorticoError
+from portico.events import ConnectionFailed, Emit, EngineStarted
+from portico.model.collection import Collection
+from portico.query.capabilities import Capability
+from portico.query.scoped import Export, ScopedQuery
+
+SLOW_PLAN_SECONDS = 30.0
+"""How long a plan that was slow on the loop goes to a thread at once."""
+
+_ALWAYS = frozenset({Capability.TRANSACTIONS, Capability.SAVEPOINTS, Capability.ARRAYS, Capability.CANCEL})
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteOptions:
+    """How a file is used.
+
+    Attributes:
+        readers: threads for reads that may take long. transactions: the most that are open at once.
+        statement_timeout: seconds for a statement. wait_timeout: seconds for a free reader or transaction.
+    """
+
+    readers: int = 4
+    transactions: int = 8
+    statement_timeout: float = 30.0
+    wait_timeout: float = 5.0
+
+
+class SqliteEngine:
+    """One SQLite file.
+
+    Args:
+        name: the configured database's name. path: the file, made where it is not there.
+        secret: keys the ETags, at most 64 bytes. emit: where events go. options: limits.
+    """
+
+    kind = "sqlite"
+
+    def __init__(self, name: str, path: str | Path, *, secret: bytes, emit: Emit, options: SqliteOptions | None = None) -> None:
+        self.name = name
+        self.path = Path(path)
+        self.options = options or SqliteOptions()
+        self.capabilities: frozenset[Capability] = _ALWAYS
+        self._secret = secret
+        self._emit = emit
+        self._reader: sqlite3.Connection | None = None
+        self._watchdog: Watchdog | None = None
+        self._threads: Threads | None = None
+        self._writer: Writer | None = None
+        self._gate = Gate()
+
+    async def start(self) -> None:
+        """Open the file, and learn what it has. Raises DatabaseUnavailable."""
+        try:
+            writer = await asyncio.get_running_loop().run_in_executor(None, self._open_writer)
+            self._reader = open_connection(self.path, self._secret, busy_milliseconds=0, read_only=True)
+        except sqlite3.Error as error:
+            self._emit(ConnectionFailed(self.name, type(error).__name__))
+            translated = translate(error)
+            raise (
+                translated if isinstance(translated, DatabaseUnavailable) else DatabaseUnavailable("The database cannot be opened.")
+            ) from error
+        self._watchdog = Watchdog(self._reader)
+        self._writer = Writer(writer, self._gate, self.name, self._emit)
+        self._threads = Threads(self._open_reader, self.options.readers, f"sqlite-{self.name}")
+        self.refresh_capabilities()
+        self._emit(EngineStarted(self.name, self.kind, 2, self.options.readers, self.options.wait_timeout, 0.0))
+
+    def _open_writer(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = open_connection(self.path, self._secret)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA busy_timeout=0")
+        return connection
+
+    def _open_reader(self) -> sqlite3.Connection:
+        return open_connection(self.path, self._secret, read_only=True)
+
+    def refresh_capabilities(self) -> None:
+        """Look again for the companion tables, which `init-db` may have made since."""
+        assert self._reader is not None, "the engine was started"
+        tables = {row[0] for row in self._reader.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        found = {Capability.AUDIT} if AUDIT_TABLE in tables else set()
+        found |= {Capability.VERSIONS} if VERSIONS_TABLE in tables else set()
+        self.capabilities = _ALWAYS | found
+
+    async def close(self) -> None:
+        """Finish what runs and close every connection."""
+        if self._writer is not None:
+            await self._writer.close()
+        if self._threads is not None:
+            await self._threads.close()
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = self._writer = self._threads = None
+
+    def compile(self, query: ScopedQuery) -> Compiled:
+        """Make a scoped query ready to run. Raises NotSupported."""
+        return compile_plan(query, self.capabilities, self._has_triggers)
+
+    def _has_triggers(self, table: str) -> bool:
+        assert self._reader is not None, "the engine was started"
+        found = self._reader.execute("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE", (table,))
+        return found.fetchone() is not None
+
+    async def run(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Outcome]:
+        """Run a plan for its calls, each by itself; writes that wait together are committed together."""
+        own = cast("SqlitePlan", plan)
+        seconds = timeout if timeout is not None else self.options.statement_timeout
+        if own.writes:
+            writer = self._writer
+            if writer is None:
+                raise closed()
+            futures = [writer.submit(own, call, seconds) for call in calls]
+            if len(futures) == 1:
+                return [await _caught(futures[0])]
+            return await asyncio.gather(*(_caught(future) for future in futures))
+        return [await self._read(own, call, seconds) for call in calls]
+
+    async def _read(self, plan: SqlitePlan, call: Call, timeout: float) -> Outcome:
+        reader, watchdog = self._reader, self._watchdog
+        if reader is None or watchdog is None:
+            raise closed()
+        try:
+            if plan.slow_until > time.monotonic():
+                return await self._read_apart(plan, call, timeout)
+            watchdog.alarms = 0
+            return perform_read(reader, plan, call)
+        except sqlite3.Error as error:
+            if is_interrupted(error):
+                plan.slow_until = time.monotonic() + SLOW_PLAN_SECONDS
+            elif not is_busy(error) and not is_unshowable(error):
+                return translate(error, plan.collection)
+        except PorticoError as error:
+            return error
+        try:
+            return await self._read_apart(plan, call, timeout)
+        except PorticoError as error:
+            return error
+
+    async def _read_apart(self, plan: SqlitePlan, call: Call, timeout: float) -> Answer:
+        """A read in a thread: it may scan, wait for a lock, or hold what has to be shown with care."""
+        threads = self._threads
+        if threads is None:
+            raise closed()
+
+        def work(connection: sqlite3.Connection) -> Answer:
+            try:
+                return perform_read(connection, plan, call)
+            except sqlite3.Error as error:
+                if not is_unshowable(error):
+                    raise
+                return read_with_care(connection, plan, call)
+
+        try:
+            return await threads.run(work, timeout=timeout, wait=self.options.wait_timeout)
+        except sqlite3.Error as error:
+            raise translate(error, plan.collection) from error
+
+    def stream(self, plan: Compiled, call: Call) -> AsyncIterator[bytes]:
+        """Run an `Export`."""
+        raise NotImplementedError
+
+    async def begin(self, isolation: Isolation = "read_committed", *, read_only: bool = False) -> None:
+        """Open a transaction."""
+        raise NotImplementedError
+
+    async def health(self) -> Health:
+        """One read of the file, within two seconds."""
+        started = time.perf_counter()
+        code = None
+        try:
+            if self._threads is None:
+                raise closed()
+            await self._threads.run(
+                lambda connection: connection.execute("SELECT count(*) FROM sqlite_master").fetchone(), timeout=2, wait=2
+            )
+        except PorticoError as error:
+            code = error.code
+        except sqlite3.Error as error:
+            code = translate(error).code
+        return Health(code is None, (time.perf_counter() - started) * 1000, self.pool_status(), code)
+
+    def pool_status(self) -> PoolStatus:
+        """The connections now: the reader of the loop, the writer, and those of the threads."""
+        if self._threads is None or self._writer is None:
+            return PoolStatus(0, 0, 0, 0, 0, 0)
+        writing = 1 if self._gate.holder else 0
+        idle, busy = self._threads.idle, self._threads.busy
+        return PoolStatus(
+            2 + idle + busy, 2 - writing + idle, busy + writing, busy + idle, 0, self._threads.waiting + len(self._writer.queue)
+        )
+
+    async def reflect(self) -> tuple[Collection, ...]:
+        """Every table and view, as discovered collections."""
+        raise NotImplementedError
+
+    async def fingerprint(self) -> str:
+        """A short text that changes with the schema."""
+        raise NotImplementedError
+
+
+def read_with_care(connection: sqlite3.Connection, plan: SqlitePlan, call: Call) -> Answer:
+    """A read of rows that hold what their declared types do not fit: every value is shown as it is."""
+    factory = connection.text_factory
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    try:
+        return perform_read(connection, plan, call, safe=True)
+    finally:
+        connection.text_factory = factory
+
+
+async def _caught(future: asyncio.Future[Answer]) -> Outcome:
+    try:
+        return await future
+    except PorticoError as error:
+        return error
+
+
+__all__ = ["Export", "SqliteEngine", "SqliteOptions"]

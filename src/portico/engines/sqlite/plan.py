@@ -1,0 +1,125 @@
+"""A compiled plan: its statements for each kind of scope, written at the first call that needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from portico.engines.sqlite.reads import ReadStatements, compile_count, compile_export, compile_get, compile_list
+from portico.engines.sqlite.writes import (
+    CascadeStatements,
+    WriteStatements,
+    compile_cascade,
+    compile_change,
+    compile_create,
+    compile_delete,
+)
+from portico.errors import NotSupported
+from portico.model.collection import Collection
+from portico.model.scope import Scope
+from portico.query.capabilities import Capability
+from portico.query.scoped import Cascade, Change, Count, Create, Delete, Export, GetByKey, ListPage, ScopedQuery
+
+ScopeShape = tuple[bool, bool, bool]
+"""What of a scope changes a statement's text: everything, exactly one client, any users."""
+
+_ANY = Scope(clients=("",))
+
+
+def shape_of(scope: Scope) -> ScopeShape:
+    """The shape of a scope."""
+    return (scope.everything, len(scope.clients) == 1, bool(scope.users))
+
+
+@dataclass(slots=True)
+class SqlitePlan:
+    """A plan that is ready to run. `slow_until` is the loop's time until which it runs in a thread, because it was slow on the loop."""
+
+    query: ScopedQuery
+    collection: Collection
+    has_triggers: Callable[[str], bool]
+    joint: bool = False
+    writes: bool = False
+    slow_until: float = 0.0
+    reads: dict[tuple[ScopeShape, bool], ReadStatements] = field(default_factory=dict)
+    changes: dict[ScopeShape, WriteStatements] = field(default_factory=dict)
+    cascades: dict[int, CascadeStatements] = field(default_factory=dict)
+
+    def read(self, scope: Scope, *, safe: bool = False) -> ReadStatements:
+        """The statements of a read."""
+        key = ((scope.everything, len(scope.clients) == 1, bool(scope.users)), safe)
+        found = self.reads.get(key)
+        if found is None:
+            found = self.reads[key] = self._compile_read(scope, safe=safe)
+        return found
+
+    def _compile_read(self, scope: Scope, *, safe: bool) -> ReadStatements:
+        match self.query:
+            case GetByKey():
+                return compile_get(self.query, scope, safe=safe)
+            case ListPage():
+                return compile_list(self.query, scope, safe=safe)
+            case Count():
+                return compile_count(self.query, scope)
+            case Export():
+                return compile_export(self.query, scope, safe=safe)
+            case _:
+                raise AssertionError("a write is not a read")
+
+    def change(self, scope: Scope) -> WriteStatements:
+        """The statements of a write."""
+        key = shape_of(scope)
+        found = self.changes.get(key)
+        if found is None:
+            found = self.changes[key] = self._compile_change(scope)
+        return found
+
+    def _compile_change(self, scope: Scope) -> WriteStatements:
+        match self.query:
+            case Create():
+                return compile_create(self.query, scope, triggers=self.has_triggers(self.collection.table))
+            case Change():
+                return compile_change(self.query, scope, triggers=self.has_triggers(self.collection.table))
+            case Delete():
+                return compile_delete(self.query, scope)
+            case _:
+                raise AssertionError("a read is not a write")
+
+    def cascade(self, cascade: Cascade, parent: Collection) -> CascadeStatements:
+        """The statements of one of the delete's cascades."""
+        found = self.cascades.get(id(cascade))
+        if found is None:
+            found = self.cascades[id(cascade)] = compile_cascade(cascade, parent)
+        return found
+
+    @property
+    def heavy(self) -> bool:
+        """Whether it may touch more than one document, and so must not hold up the loop."""
+        match self.query:
+            case Change():
+                return not self.query.key
+            case Delete():
+                return not self.query.key or bool(self.query.cascades)
+            case _:
+                return False
+
+
+def compile_plan(query: ScopedQuery, capabilities: frozenset[Capability], has_triggers: Callable[[str], bool]) -> SqlitePlan:
+    """Make a scoped query ready; what SQLite cannot do is refused here.
+
+    Raises:
+        NotSupported: an operator, a count, or companion rows whose table is not there.
+    """
+    if isinstance(query, GetByKey | ListPage | Count | Export):
+        plan = SqlitePlan(query, query.query.collection, has_triggers)
+        if isinstance(query, ListPage) and query.query.count == "planned":
+            raise NotSupported(Capability.PLANNED_COUNT, "sqlite")
+        plan.read(_ANY)
+        return plan
+    if query.audit and Capability.AUDIT not in capabilities:
+        raise NotSupported(Capability.AUDIT, "sqlite", hint="Run portico init-db.")
+    if query.versioned and Capability.VERSIONS not in capabilities:
+        raise NotSupported(Capability.VERSIONS, "sqlite", hint="Run portico init-db.")
+    plan = SqlitePlan(query, query.collection, has_triggers, writes=True)
+    plan.change(_ANY)
+    return plan

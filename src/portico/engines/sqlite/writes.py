@@ -1,0 +1,245 @@
+"""Statements of writes: creates, changes and deletes by key, what they touch, and what they leave in the companion tables.
+
+A filter-wide change finds its keys first and then runs the statements of one document for each: the writer is alone, so nothing changes
+in between, and cascades, hashes and companion rows have one way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from portico.engines.sql.predicates import Expression
+from portico.engines.sqlite.documents import records_everything, whole_row
+from portico.engines.sqlite.reads import Source
+from portico.engines.sqlite.scoping import Carried
+from portico.engines.sqlite.statement import Binder, Statement
+from portico.engines.sqlite.storage import written
+from portico.model.collection import Collection
+from portico.model.scope import Scope
+from portico.query.bound import BoundQuery, Embedded
+from portico.query.scoped import Assignment, Cascade, Change, Create, Delete, EverythingRule, OwnerRule, ParentRule, ScopeRule, SharedRule
+
+BODY, ETAG, CARRIED, RECORD, WHOLE, KEY = 0, 1, 2, 3, 4, 5
+"""Places of a written document's parts in a row; the key's values come last."""
+
+NOTHING = cast("Expression", sa.null())
+
+
+@dataclass(frozen=True, slots=True)
+class WriteStatements:
+    """What a write runs, for scopes of one kind. Statements after `locate` and `conflict` take the found key.
+
+    Attributes:
+        locate: rows in scope, as (body, hash, carried, record, whole, key…), the stored form before a change or delete.
+        conflict: for creates that may merge, the document that has the unique values, whosever it is.
+        write: the insert, update or delete; `returns` says that it answers a row as above. merge: the update of a create that merges.
+        document: reads the written document, where `write` could not answer it.
+        carried: what rows carry. same: the answer is also the record.
+    """
+
+    write: Statement | None
+    locate: Statement | None = None
+    conflict: Statement | None = None
+    merge: Statement | None = None
+    document: Statement | None = None
+    carried: Carried | None = None
+    returns: bool = False
+    same: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Companions:
+    """Which companion rows a write leaves: `audit` the masked record, `versioned` the whole document."""
+
+    audit: bool
+    versioned: bool
+
+
+def _parts(source: Source, answer: BoundQuery | None, rule: ScopeRule, companions: Companions, *, etag: bool) -> list[Expression]:
+    collection = source.collection
+    same = answer is not None and records_everything(answer)
+    body = source.documents.body(answer, source.columns) if answer is not None else NOTHING
+    record = source.documents.record(collection, source.columns, masked=True) if companions.audit and not same else NOTHING
+    whole = source.documents.record(collection, source.columns, masked=False) if companions.versioned and not same else NOTHING
+    content = whole_row(collection, source.columns) if etag else NOTHING
+    carried = NOTHING if isinstance(rule, SharedRule | EverythingRule) else source.carried
+    return [body, content, carried, record, whole, *key_columns(source)]
+
+
+def key_columns(source: Source) -> list[Expression]:
+    """The stored values of the key; of a table without one, the row's number."""
+    if not source.collection.primary_key:
+        return [cast("Expression", sa.literal_column("rowid"))]
+    return [source.columns[name] for name in source.collection.primary_key]
+
+
+def at_key(source: Source) -> list[Any]:
+    """The row whose key was found."""
+    return [column == source.binder.found(at) for at, column in enumerate(key_columns(source))]
+
+
+def compile_create(query: Create, scope: Scope, *, triggers: bool) -> WriteStatements:
+    """Insert one document; with `on_conflict`, merge it into the one that is there."""
+    collection, companions = query.collection, Companions(query.audit, query.versioned)
+    source = Source(collection, query.rule, scope, by_key=True, bare=True)
+    reread = triggers or _needs_reread(query.rule, query.answer)
+    values = _assigned(query.assignments, collection, source.binder)
+    insert = sa.insert(_table(source)).values(values).returning(*_returned(source, query.answer, query.rule, companions, reread=reread))
+    conflict = merge = None
+    if query.on_conflict:
+        conflict = _conflict(query, scope)
+        kept = {*query.on_conflict, *collection.primary_key, *(["created_at"] if collection.timestamps else [])}
+        merged = tuple(item for item in query.assignments if item.field not in kept)
+        merge = _update(collection, merged, query.answer, query.rule, scope, companions, reread=reread) if merged else None
+    return WriteStatements(
+        source.binder.statement(insert),
+        conflict=conflict,
+        merge=merge,
+        document=_document(collection, query.answer, query.rule, scope, companions),
+        carried=source.carried_kind,
+        returns=not reread,
+        same=records_everything(query.answer),
+    )
+
+
+def _conflict(query: Create, scope: Scope) -> Statement:
+    """The document that has the same unique values: its parts before the change, and whether it is in scope."""
+    source = Source(query.collection, query.rule, scope, by_key=True)
+    inside = sa.and_(sa.true(), *source.conditions)
+    given = {item.field: item.value for item in query.assignments}
+    equal = [
+        source.grammar.compared(source.columns[name], query.collection.by_name[name].type) == source.binder(given[name])
+        for name in query.on_conflict
+        if name in given
+    ]
+    if len(equal) != len(query.on_conflict):
+        equal = [sa.literal_column("0") == sa.literal_column("1")]
+    parts = _parts(source, None, query.rule, Companions(query.audit, query.versioned), etag=False)
+    parts[BODY] = cast("Expression", sa.case((inside, sa.literal_column("1")), else_=sa.literal_column("0")))
+    return source.binder.statement(sa.select(*parts).select_from(source.table).where(*equal))
+
+
+def compile_change(query: Change, scope: Scope, *, triggers: bool) -> WriteStatements:
+    """Change one document by its key, or each that matches."""
+    companions = Companions(query.audit, query.versioned)
+    reread = triggers or _needs_reread(query.rule, query.answer)
+    located = _locate(query, scope, None, Companions(query.audit, versioned=False))
+    write = None
+    if query.assignments:
+        write = _update(query.collection, query.assignments, query.answer, query.rule, scope, companions, reread=reread)
+    document = _document(query.collection, query.answer, query.rule, scope, companions)
+    carried = Source(query.collection, query.rule, scope, by_key=True).carried_kind
+    same = query.answer is not None and records_everything(query.answer)
+    return WriteStatements(write, locate=located, document=document, carried=carried, returns=not reread, same=same)
+
+
+def compile_delete(query: Delete, scope: Scope) -> WriteStatements:
+    """Delete one document by its key, or each that matches."""
+    located = _locate(query, scope, query.answer, Companions(query.audit, versioned=False))
+    source = Source(query.collection, EverythingRule(), scope, bare=True)
+    write = source.binder.statement(sa.delete(_table(source)).where(*at_key(source)))
+    carried = Source(query.collection, query.rule, scope, by_key=True).carried_kind
+    same = query.answer is not None and records_everything(query.answer)
+    return WriteStatements(write, locate=located, carried=carried, same=same)
+
+
+def _locate(query: Change | Delete, scope: Scope, answer: BoundQuery | None, companions: Companions) -> Statement:
+    source = Source(query.collection, query.rule, scope, by_key=bool(query.key))
+    source.keyed(query.key) if query.key else None
+    source.filtered(query.filter)
+    wanted = query.etag is not None or (isinstance(query, Delete) and bool(query.key))
+    rows = source.select(*_parts(source, answer, query.rule, companions, etag=wanted))
+    if query.limit is not None:
+        rows = rows.limit(source.binder(query.limit) + sa.literal_column("1"))
+    return source.binder.statement(rows)
+
+
+def _update(
+    collection: Collection,
+    assignments: Sequence[Assignment],
+    answer: BoundQuery | None,
+    rule: ScopeRule,
+    scope: Scope,
+    companions: Companions,
+    *,
+    reread: bool,
+) -> Statement:
+    source = Source(collection, rule, scope, by_key=True, bare=True)
+    values = _assigned(assignments, collection, source.binder)
+    update = sa.update(_table(source)).values(values).where(*at_key(source))
+    return source.binder.statement(update.returning(*_returned(source, answer, rule, companions, reread=reread)))
+
+
+def _returned(source: Source, answer: BoundQuery | None, rule: ScopeRule, companions: Companions, *, reread: bool) -> list[Any]:
+    if reread:
+        return key_columns(source)
+    return [part.label(f"r{at}") for at, part in enumerate(_parts(source, answer, rule, companions, etag=answer is not None))]
+
+
+def _document(collection: Collection, answer: BoundQuery | None, rule: ScopeRule, scope: Scope, companions: Companions) -> Statement:
+    source = Source(collection, rule, scope, by_key=True)
+    parts = _parts(source, answer, rule, companions, etag=answer is not None)
+    return source.binder.statement(sa.select(*parts).select_from(source.table).where(*at_key(source)))
+
+
+def _needs_reread(rule: ScopeRule, answer: BoundQuery | None) -> bool:
+    """Whether the answer looks at other tables, which the row that a statement returns cannot be trusted with."""
+    embeds = answer is not None and any(isinstance(output, Embedded) for output in answer.outputs)
+    return embeds or isinstance(rule, OwnerRule | ParentRule)
+
+
+def _assigned(assignments: Sequence[Assignment], collection: Collection, binder: Binder) -> dict[str, Expression]:
+    found: dict[str, Expression] = {}
+    for item in assignments:
+        field = collection.by_name[item.field]
+        found[field.column] = binder.encoded(item.value, written(field.type), f"written_{item.field}")
+    return found
+
+
+def _table(source: Source) -> sa.TableClause:
+    return cast("sa.TableClause", source.table)
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeStatements:
+    """What a delete does to the documents of one collection that refer to the deleted one.
+
+    `find` takes the deleted document's local values and gives (record, local values of the next ones…, key…); `clear` sets the
+    reference to null and gives (record, whole).
+    """
+
+    cascade: Cascade
+    parent_values: Statement
+    find: Statement
+    delete: Statement
+    clear: Statement
+    keys: int
+
+
+def compile_cascade(cascade: Cascade, parent: Collection) -> CascadeStatements:
+    """The statements of one cascade. Scopes do not limit it: a document never outlives the one that it belongs to."""
+    nobody = Scope()
+    above = Source(parent, EverythingRule(), nobody)
+    values = above.select(*(above.columns[name] for name in cascade.local)).where(*at_key(above))
+    child = Source(cascade.child, EverythingRule(), nobody)
+    parts = _parts(child, None, EverythingRule(), Companions(cascade.audit, versioned=False), etag=False)
+    reach = [child.columns[name] == child.binder.found(at) for at, name in enumerate(cascade.foreign)]
+    removed = Source(cascade.child, EverythingRule(), nobody, bare=True)
+    cleared = Source(cascade.child, EverythingRule(), nobody, bare=True)
+    nulls = {cascade.child.by_name[name].column: sa.null() for name in cascade.foreign}
+    after = _parts(cleared, None, EverythingRule(), Companions(cascade.audit, cascade.versioned), etag=False)
+    clear = (
+        sa.update(_table(cleared)).values(nulls).where(*at_key(cleared)).returning(*(part.label(f"r{at}") for at, part in enumerate(after)))
+    )
+    return CascadeStatements(
+        cascade,
+        above.binder.statement(values),
+        child.binder.statement(child.select(*parts).where(*reach)),
+        removed.binder.statement(sa.delete(_table(removed)).where(*at_key(removed))),
+        cleared.binder.statement(clear),
+        len(cascade.child.primary_key) or 1,
+    )
