@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from portico.builtin.collections.conversations import CONVERSATIONS, MESSAGES
@@ -38,3 +39,8 @@ def builtin_collections(database: str, *, schema: str | None = SCHEMA) -> tuple[
     """
     made = [declare(document, source="built-in", database=database) for document in DOCUMENTS_OF_ALL]
     return tuple(replace(collection, schema=schema, origin="builtin") for collection in made)
+
+
+def builtin_database(types: Mapping[str, str]) -> str | None:
+    """The database that holds the built-in collections: the first SQL one, as configured (name to type); None where there is none."""
+    return next((name for name, kind in types.items() if kind in ("postgresql", "sqlite")), None)

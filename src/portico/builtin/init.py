@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from portico.builtin.connect import migration_lock, sync_engine, wait_for_database
 from portico.builtin.declarations import SCHEMA, builtin_collections
 from portico.builtin.migrate import current_revision, upgrade
-from portico.builtin.migrations.roles import assume_owner, existing_roles
+from portico.builtin.migrations.roles import assume_owner, grant_tables
 from portico.engines.sql.companions_ddl import create_companions
 from portico.engines.sql.ddl import build_metadata, referenced_stubs
 from portico.engines.sql.policies import enable_policy
@@ -80,22 +80,10 @@ def create_declared(connection: sa.Connection, declared: Sequence[Collection], *
         for collection in missing:
             for statement in enable_policy(collection, known):
                 connection.exec_driver_sql(statement)
-        _grant_outside(connection, missing)
+        grant_tables(connection, [table for table in made if table.schema != SCHEMA])
     return tuple(item.name for item in missing)
 
 
 def _exists(inspector: sa.Inspector, collection: Collection, dialect: str) -> bool:
     schema = (collection.schema or SCHEMA) if dialect == "postgresql" else None
     return inspector.has_table(collection.table, schema=schema)
-
-
-def _grant_outside(connection: sa.Connection, collections: Sequence[Collection]) -> None:
-    """Grants for tables outside of schema `app`, whose default privileges do not cover them."""
-    roles = existing_roles(connection)
-    for collection in collections:
-        if collection.schema in (None, SCHEMA):
-            continue
-        table = connection.dialect.identifier_preparer.format_table(sa.table(collection.table, schema=collection.schema))
-        for role, privileges in (("appuser", "SELECT, INSERT, UPDATE, DELETE"), ("backupuser", "SELECT")):
-            if role in roles:
-                connection.exec_driver_sql(f"GRANT {privileges} ON {table} TO {role}")

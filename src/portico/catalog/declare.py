@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast, get_args
 
 from portico.catalog.constraints import read_constraints, read_default
@@ -68,6 +68,29 @@ def declare(document: Mapping[str, object], *, source: str, database: str = "") 
         versioned=reader.flag("versioned"),
         additional_fields=_additional_fields(reader),
     )
+
+
+def declare_all(documents: Iterable[tuple[str, Mapping[str, object]]], databases: Sequence[str]) -> tuple[Collection, ...]:
+    """The collections of a configuration.
+
+    Args:
+        documents: each with its source. databases: the names of the databases, of which the first holds what names none.
+
+    Raises:
+        ConfigurationError: as `declare`; also for a name that is declared twice and a database that is not configured.
+    """
+    found: dict[str, Collection] = {}
+    for source, document in documents:
+        collection = declare(document, source=source, database=databases[0] if databases else "")
+        if collection.name in found:
+            raise ConfigurationError(f"{source}: the collection {collection.name!r} is declared twice.")
+        if collection.database not in databases:
+            hint = nearest(collection.database, databases)
+            raise ConfigurationError(
+                f"{source}: {collection.name} names the database {collection.database!r}, which is not configured.", hint=hint
+            )
+        found[collection.name] = collection
+    return tuple(found.values())
 
 
 def _fields(reader: Reader) -> tuple[tuple[Field, ...], tuple[str, ...]]:

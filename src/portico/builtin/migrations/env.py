@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import sqlalchemy as sa
 from alembic import context
 
+from portico.builtin.connect import sync_engine
+from portico.builtin.declarations import builtin_database
 from portico.builtin.migrations.roles import assume_owner
 from portico.builtin.tables import builtin_metadata
+from portico.errors import ConfigurationError
+from portico.settings import load
 
 VERSION_TABLE = "alembic_version"
 
@@ -43,8 +49,16 @@ def _run() -> None:
         with context.begin_transaction():
             context.run_migrations()
         return
-    connection = context.config.attributes["connection"]
-    _migrate(connection)
+    connection = context.config.attributes.get("connection")
+    if connection is not None:
+        _migrate(connection)
+        return
+    settings = load(None, os.environ)
+    name = builtin_database({key: database.type for key, database in settings.databases.items()})
+    if name is None:
+        raise ConfigurationError("No SQL database is configured.")
+    with sync_engine(settings.databases[name].migration_connection.text()).begin() as own:
+        _migrate(own)
 
 
 _run()

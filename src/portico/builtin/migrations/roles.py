@@ -5,6 +5,8 @@ A login that may not create roles uses those that exist. Without `appowner`, the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 
 OWNER, APPLICATION, BACKUP = "appowner", "appuser", "backupuser"
@@ -71,6 +73,14 @@ def grant_application(connection: sa.Connection) -> None:
             f"ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT {sequences} ON SEQUENCES TO {role}",
         ):
             connection.execute(sa.text(statement))
+
+
+def grant_tables(connection: sa.Connection, tables: Iterable[sa.Table], privileges: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
+    """Let `appuser` do `privileges`, and `backupuser` read, in tables outside of schema `app`."""
+    for role in sorted(existing_roles(connection) & {APPLICATION, BACKUP}):
+        for table in tables:
+            name = connection.dialect.identifier_preparer.format_table(table)
+            connection.exec_driver_sql(f"GRANT {privileges if role == APPLICATION else 'SELECT'} ON {name} TO {role}")
 
 
 def revoke_application(connection: sa.Connection) -> None:
