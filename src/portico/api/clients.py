@@ -28,7 +28,9 @@ class Clients:
         make_clients: an unknown client is made at its first write (in development); otherwise it is 404.
     """
 
-    def __init__(self, collections: Collections, documents: Documents, writes: Writes, authenticator: Authenticator, *, make_clients: bool) -> None:
+    def __init__(
+        self, collections: Collections, documents: Documents, writes: Writes, authenticator: Authenticator, *, make_clients: bool
+    ) -> None:
         self._collections = collections
         self._documents = documents
         self._writes = writes

@@ -74,7 +74,9 @@ class Collections:
             case b"count":
                 exchange.allow("GET", "HEAD")
                 counted = await self._documents.count(caller, name, exchange.asked(COUNTED))
-                await exchange.answer(200, envelope(str(counted).encode(), "Documents counted", exchange.correlation_id), JSON, VARY, PRIVATE)
+                await exchange.answer(
+                    200, envelope(str(counted).encode(), "Documents counted", exchange.correlation_id), JSON, VARY, PRIVATE
+                )
             case b"export":
                 exchange.allow("GET")
                 await export(exchange, caller, name, self._documents)
@@ -112,7 +114,9 @@ class Collections:
 
     # --- writes ----------------------------------------------------------------------------------------------------------
 
-    async def create(self, exchange: Exchange, caller: Caller, name: str, *, base: str = "", message: str = "Document created successfully") -> None:
+    async def create(
+        self, exchange: Exchange, caller: Caller, name: str, *, base: str = "", message: str = "Document created successfully"
+    ) -> None:
         """Create one document, or an array of them. `base` is the address below which a new one is found."""
         self._no_parameters(exchange)
         body = await exchange.json()

@@ -25,7 +25,16 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON = (b"content-type", b"application/json")
 VARY = (b"vary", b"Authorization, X-API-Key, X-Client-ID, X-User-ID")
 PRIVATE = (b"cache-control", b"private, no-cache")
-_IDENTITY_HEADERS = (b"authorization", b"x-api-key", b"apikey", b"x-client-id", b"x-user-id", b"x-correlation-id", b"idempotency-key", b"x-transaction-id")
+_IDENTITY_HEADERS = (
+    b"authorization",
+    b"x-api-key",
+    b"apikey",
+    b"x-client-id",
+    b"x-user-id",
+    b"x-correlation-id",
+    b"idempotency-key",
+    b"x-transaction-id",
+)
 _CORRELATION = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _serial = count()
 _PROCESS = os.urandom(10).hex()
@@ -101,9 +110,7 @@ class Exchange:
             parsed = postgrest.parse(postgrest.decode_pairs(raw), reserved=reserved, allowed=allowed)
             return Asked(parsed.query, parsed.values, lambda: parsed.query)
         shape, values = split
-        return Asked(
-            shape, values, lambda: postgrest.parse(postgrest.decode_pairs(raw), reserved=reserved, allowed=allowed).query
-        )
+        return Asked(shape, values, lambda: postgrest.parse(postgrest.decode_pairs(raw), reserved=reserved, allowed=allowed).query)
 
     def parameters(self, known: Iterable[str]) -> dict[str, str]:
         """The parameters of `known` names that the query string has. Raises InvalidParameter where one stands twice."""

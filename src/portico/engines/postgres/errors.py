@@ -39,16 +39,32 @@ LOST = (ConnectionError, OSError, asyncpg.InterfaceError, asyncpg.PostgresConnec
 
 
 def fields_of(error: asyncpg.PostgresError, collection: Collection | None) -> list[str]:
-    """The names of the fields that an error is about, as callers know them. Never their values."""
+    """The names of the fields that an error is about, as callers know them. Never their values.
+
+    Where row-level security is on, PostgreSQL leaves out the detail, so the constraint's name is asked first.
+    """
+    if collection is None:
+        return []
+    if error.constraint_name and (known := _constrained(collection, error.constraint_name)):
+        return list(known)
     columns: list[str] = []
     if error.column_name:
         columns = [error.column_name]
     elif error.detail and (match := _KEY_COLUMNS.match(error.detail)):
         columns = [part.strip().strip('"') for part in match[1].split(",")]
-    if collection is None:
-        return []
     names = {field.column: field.name for field in collection.fields}
     return [names[column] for column in columns if column in names]
+
+
+def _constrained(collection: Collection, constraint: str) -> tuple[str, ...]:
+    """The fields of a key, unique index or foreign key of that name."""
+    for relation in collection.relations:
+        if relation.constraint == constraint:
+            return relation.local
+    for index in collection.indexes:
+        if index.name == constraint:
+            return tuple(item.name for item in index.fields)
+    return collection.primary_key if constraint == f"{collection.table}_pkey" else ()
 
 
 def _named(fields: list[str]) -> str:
