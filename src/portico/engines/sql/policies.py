@@ -1,7 +1,7 @@
 """Row-level security on PostgreSQL: the policy that lets a role see only the documents of its statement's scope.
 
 The scope is in the settings `portico.clients` and `portico.users` (array literals) and `portico.all`. An unset or empty scope selects
-nothing, without an error. Each setting is read in a sub-select, so that PostgreSQL evaluates it once for a statement and not for each row.
+nothing, without an error; no users stand for every user of the clients. Each setting is read in a sub-select, so that PostgreSQL evaluates it once for a statement and not for each row.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _rule(collection: Collection, table: str, known: Mapping[str, Collection], d
         if users is None or users.security.tenant_field is None:
             raise ConfigurationError(f"The collection {collection.name} is owned by users, but there is no collection users with a tenant.")
         owner = _field(collection, security.owner_field)
-        every_user = "(SELECT nullif(current_setting('portico.users', true), '')) IS NULL"
+        every_user = "(SELECT coalesce(nullif(current_setting('portico.users', true), ''), '{}')) = '{}'"
         inside = _exists(users, (owner.column,), (users.primary_key[0],), table, known, default_schema, depth)
         return f"({every_user} OR {_among(table, owner, 'portico.users')}) AND {inside}"
     if security.access_control == "relation":

@@ -17,8 +17,19 @@ _TYPE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_ ]*?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+
 _ARRAY_NAME = re.compile(r"([A-Z]+)_ARRAY_TEXT")
 _INTERCEPTED = re.compile(r"\b(BEFORE|INSTEAD\s+OF)\s+INSERT\b", re.IGNORECASE)
 _ON_DELETE: dict[str, Cascade] = {"CASCADE": "cascade", "SET NULL": "set_null"}
-_ALIKE = {"JSON": Base.JSON, "BOOL": Base.BOOLEAN, "CLOB": Base.TEXT}
-_OWN = {name: base for base, name in SQLITE_NAMES.items() if base is not Base.ENUM} | _ALIKE
+_OWN = {name: base for base, name in SQLITE_NAMES.items() if base not in (Base.ENUM, Base.INTEGER, Base.BIGINT)}
+_FOREIGN = {
+    "DATETIME": Base.DATETIME,
+    "TIMESTAMP": Base.DATETIME,
+    "TIMESTAMPTZ": Base.DATETIME,
+    "UUID": Base.UUID,
+    "GUID": Base.UUID,
+    "JSON": Base.JSON,
+    "BOOL": Base.BOOLEAN,
+    "DECIMAL": Base.DECIMAL,
+    "NUMERIC": Base.DECIMAL,
+}
+"""Names that other programs use: what is stored there may have another form than Portico's."""
 
 
 def fingerprint(connection: sqlite3.Connection) -> str:
@@ -98,9 +109,10 @@ def _field(row: Sequence[object], key: tuple[str, ...], *, counted: bool) -> Fie
 
 
 def field_type(declared: str) -> FieldType:
-    """The field type of a declared column type: Portico's own names exactly, others by SQLite's rules of affinity.
+    """The field type of a declared column type: by its name, else by SQLite's rules of affinity.
 
-    What may hold anything (``DATETIME`` of another program, ``NUMERIC``, no type) is `NATIVE` and travels as text, but for numbers.
+    A type that another program writes in its own way (``DATETIME``, ``NUMERIC(5,2)``) has its declared name as `native`. What may hold
+    anything, such as a column without a type, is `NATIVE` and travels as text.
     """
     match = _TYPE.fullmatch(declared)
     name = match[1].upper() if match is not None else ""
@@ -110,8 +122,12 @@ def field_type(declared: str) -> FieldType:
         return FieldType(Base(array[1].lower()), array=True)
     if name == SCALED_INTEGER:
         return FieldType(Base.DECIMAL, precision=first, scale=second or 0)
-    if name in _OWN and _OWN[name] not in (Base.INTEGER, Base.BIGINT):
+    if name in _OWN:
         return FieldType(_OWN[name])
+    if name in _FOREIGN:
+        base = _FOREIGN[name]
+        digits = (first, second or 0) if base is Base.DECIMAL and first is not None else (None, None)
+        return FieldType(base, precision=digits[0], scale=digits[1], native=declared)
     return _by_affinity(name, first, declared)
 
 
@@ -125,7 +141,7 @@ def _by_affinity(name: str, length: int | None, declared: str) -> FieldType:
         return FieldType(Base.TEXT)
     if name == "BLOB":
         return FieldType(Base.BINARY)
-    if any(part in name for part in ("REAL", "FLOA", "DOUB", "NUMERIC", "DECIMAL")):
+    if any(part in name for part in ("REAL", "FLOA", "DOUB")):
         return FieldType(Base.FLOAT)
     return FieldType(Base.NATIVE, native=declared or "ANY")
 
