@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from portico.errors import CollectionNotFound, InvalidCursor, InvalidParameter, InvalidRequest, OutOfRange, WrongType
 from portico.model.collection import Collection, Relation
 from portico.model.field import Base, Field, FieldType
 from portico.query import ast
-from portico.query.bound import Bound, BoundFilter, BoundQuery, Coercer, Embedded, Keyset, Order, Output, Parameter, Special, Target
+from portico.query.bound import (
+    Bound,
+    BoundFilter,
+    BoundQuery,
+    Coercer,
+    Conjunction,
+    Embedded,
+    Keyset,
+    Order,
+    Output,
+    Parameter,
+    Special,
+    Target,
+)
 from portico.query.coerce import text_coercer
-from portico.query.conditions import TEXT, FilterBinder, Parameters
+from portico.query.conditions import TEXT, FilterBinder, Parameters, group
 from portico.query.cursor import CursorState, cursor_coercer
 from portico.query.limits import DEFAULT_LIMITS, Limits
 from portico.query.names import Names, Resolve, cast_type
@@ -49,12 +62,26 @@ def bind(
 
 
 def bind_filter(
-    node: ast.Node, collection: Collection, *, hidden: frozenset[str] = frozenset(), limits: Limits = DEFAULT_LIMITS, first: int = 0
+    node: ast.Node, collection: Collection, *, hidden: frozenset[str] | None = frozenset(), limits: Limits = DEFAULT_LIMITS, first: int = 0
 ) -> BoundFilter:
-    """Resolve a filter alone (row filters, filter-wide changes); arguments and errors as in `bind`."""
+    """Resolve a filter alone (row filters, filter-wide changes).
+
+    Args:
+        node: the filter. hidden: as in `bind`; None hides nothing, for filters that the operator wrote. limits, first: as in `bind`.
+    Raises:
+        as `bind`.
+    """
     parameters = Parameters(first)
-    predicate = FilterBinder(parameters, limits).bind(node, Names(collection, hidden | collection.security.hidden))
+    unseen = frozenset[str]() if hidden is None else hidden | collection.security.hidden
+    predicate = FilterBinder(parameters, limits).bind(node, Names(collection, unseen))
     return BoundFilter(predicate, tuple(parameters.sources), tuple(parameters.coercers))
+
+
+def narrow(bound: Bound, extra: BoundFilter) -> Bound:
+    """`bound`, and `extra` must hold too: bound with ``first=len(bound.sources)``, from raw values of the same call or with fixed ones."""
+    query = bound.query
+    predicate = extra.predicate if query.filter is None else group([query.filter, extra.predicate], Conjunction)
+    return Bound(replace(query, filter=predicate), bound.sources + extra.sources, bound.coercers + extra.coercers)
 
 
 def key_coercers(collection: Collection) -> tuple[Coercer, ...]:
@@ -176,14 +203,17 @@ class _QueryBinder:
         return self._count(slot, "limit", self.limits.max_limit)
 
     def _count(self, slot: ast.Slot, name: str, most: int) -> Parameter:
-        return self.parameters.add(slot.index, Special.COUNT, count_coercer(name, most))
+        return self.parameters.add(slot.index, Special.COUNT, count_coercer(name, most, from_text=slot.written is ast.Written.TEXT))
 
 
-def count_coercer(name: str, most: int) -> Coercer:
-    """Reads a number of rows from 0 to `most`. The coercer raises InvalidParameter for what is no whole number, OutOfRange beyond."""
+def count_coercer(name: str, most: int, *, from_text: bool) -> Coercer:
+    """Reads a number of rows from 0 to `most`, from a text of the query string or from JSON.
+
+    The coercer raises InvalidParameter for what is no whole number, OutOfRange beyond.
+    """
 
     def read(raw: object) -> object:
-        if isinstance(raw, str) and raw.isascii() and raw.removeprefix("-").isdigit():
+        if from_text and isinstance(raw, str) and raw.isascii() and raw.removeprefix("-").isdigit():
             number = int(raw) if len(raw) <= 20 else most + 1
         elif isinstance(raw, int) and not isinstance(raw, bool):
             number = raw
