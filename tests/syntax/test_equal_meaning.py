@@ -65,6 +65,7 @@ SAME = [
         "select=id,lines(total)&lines.total=gt.5&lines.order=total.desc&lines.limit=3",
         '{"fields": ["id"], "include": {"lines": {"fields": ["total"], "filter": {"total": {"$gt": 5}}, "sort": ["-total"], "limit": 3}}}',
     ),
+    ("select=*,lines(*)&lines=not.is.null", '{"include": {"lines": {"inner": true}}}'),
     ("select=*,lines(*)", '{"include": ["lines"]}'),
     (
         "select=*,lines!inner(*,invoice(id))",

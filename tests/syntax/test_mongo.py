@@ -75,6 +75,8 @@ def test_null_members_of_the_body_are_as_if_they_were_not_there():
         ({"filter": {"status": {"$gtt": 1}}}, UnknownOperator, "$gtt"),
         ({"filter": {"stats": 1}}, UnknownField, "stats"),
         ({"fields": ["stats"]}, UnknownField, "stats"),
+        ({"fields": ["*.a"]}, InvalidRequest, "field"),
+        ({"filter": {"": 1}}, InvalidRequest, "name"),
         ({"sort": ["-stats"]}, UnknownField, "stats"),
         ({"include": ["nothing"]}, UnknownField, "nothing"),
         ({"filter": {"secret": "x"}}, HiddenField, "secret"),

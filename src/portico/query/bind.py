@@ -29,6 +29,7 @@ from portico.query.limits import DEFAULT_LIMITS, Limits
 from portico.query.names import Names, Resolve, cast_type
 
 BIGINT = FieldType(Base.BIGINT)
+_EVERYTHING = ast.Selected(ast.Path("*"))
 _AGGREGATES = frozenset({"sum", "avg", "min", "max", "count"})
 _NUMBERS = frozenset({Base.INTEGER, Base.BIGINT, Base.FLOAT, Base.DECIMAL, Base.NATIVE})
 
@@ -105,18 +106,18 @@ class _QueryBinder:
         grouped = any(isinstance(output, Output) and output.aggregate for output in outputs)
         order = self._grouped_order(query, names, outputs) if grouped else self._order(query, names)
         keyset = self._keyset(query, order, cursor, names.collection, grouped=grouped)
-        bounded = relation is None or relation.many
+        bounded = relation is None or relation.many or query.limit is not None
         limit = self._limit(query.limit, self.limits.default_limit if relation is None else self.limits.included_limit) if bounded else None
         offset = self._count(query.offset, "offset", self.limits.max_offset) if query.offset is not None else None
         return BoundQuery(names.collection, outputs, predicate, order, limit, offset, keyset, query.count)
 
     def _outputs(self, query: ast.Query, names: Names, depth: int) -> tuple[Output | Embedded, ...]:
-        selected = query.select if query.select is not None else (ast.Selected(ast.Path("*")),)
+        selected = query.select if query.select is not None else (_EVERYTHING,)
         outputs: list[Output | Embedded] = []
         for item in selected:
             if isinstance(item, ast.Embed):
                 outputs.append(self._embedded(item, names, depth + 1))
-            elif item.path.name == "*" and item.aggregate is None:
+            elif item == _EVERYTHING:
                 outputs.extend(Output(field.name, Target(field, field.type)) for field in names.visible())
             else:
                 outputs.append(_output(item, names))

@@ -111,9 +111,9 @@ class FilterBinder:
     def _value(self, node: ast.Condition, slot: ast.Slot, target: Target, label: str) -> tuple[FieldType | Special, Coercer, bool]:
         """What type the parameter has, how its raw value is read, and whether there are many."""
         operator = node.operator
-        if node.quantifier is not None:
-            _require(operator in _QUANTIFIED, node, label, target)
         if operator is Operator.IN or node.quantifier is not None:
+            whole = target.type.array or target.type.base is Base.JSON
+            _require(not whole and (operator is Operator.IN or operator in _QUANTIFIED), node, label, target)
             kind, coercer = self._single(node, slot, target, label)
             return kind, many_coercer(coercer, label, self.limits.max_values), True
         kind, coercer = self._single(node, slot, target, label)
@@ -137,7 +137,7 @@ class FilterBinder:
             _require(kind.base is Base.NATIVE, node, label, target)
             return kind, _reader(slot, kind, label)
         if kind.base is Base.JSON and not kind.array:
-            _require(operator in _EQUAL or operator is Operator.IN, node, label, target)
+            _require(operator in _EQUAL, node, label, target)
             return Special.JSON_TEXT, _json_value(slot, target, label)
         _require(operator is Operator.IN or operator in (_EQUAL if kind.array else _COMPARED), node, label, target)
         coercer = _reader(slot, kind, label)

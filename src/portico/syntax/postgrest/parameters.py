@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from portico.errors import InvalidParameter, UnknownParameter
-from portico.query.ast import And, CountMode, Embed, Node, Ordered, Parsed, Query, Selected, Slot, Written
+from portico.query.ast import And, Condition, CountMode, Embed, Node, Not, Operator, Ordered, Parsed, Path, Query, Selected, Slot, Written
 from portico.query.slots import Slots
 from portico.syntax.postgrest.filters import parse_comparison, parse_logic
 from portico.syntax.postgrest.scanner import Scanner
@@ -128,9 +128,24 @@ def _assemble(level: tuple[str, ...], drafts: Drafts) -> Query:
             hint=f"Add {name[:64]}(*) to the select.",
             details={"parameter": name[:64]},
         )
-    filters = draft.filters
+    filters, select = _required_relations(draft.filters, select)
     node = None if not filters else filters[0] if len(filters) == 1 else And(tuple(filters))
     return Query(select, node, draft.order, draft.limit, draft.offset, draft.cursor, draft.count)
+
+
+def _required_relations(
+    filters: list[Node], select: tuple[Selected | Embed, ...] | None
+) -> tuple[list[Node], tuple[Selected | Embed, ...] | None]:
+    """``lines=not.is.null`` on an embedded relation asks for the documents that have one: what ``!inner`` says."""
+    names = {item.alias or item.relation for item in select or () if isinstance(item, Embed)}
+    required = {name for name in names if Not(Condition(Path(name), Operator.IS_NULL)) in filters}
+    if not required or select is None:
+        return filters, select
+    kept = [node for node in filters if not any(node == Not(Condition(Path(name), Operator.IS_NULL)) for name in required)]
+    items = [
+        replace(item, inner=True) if isinstance(item, Embed) and (item.alias or item.relation) in required else item for item in select
+    ]
+    return kept, tuple(items)
 
 
 def _merged(inner: Query, level: tuple[str, ...], drafts: Drafts) -> Query:

@@ -63,12 +63,11 @@ class Scanner:
     def name(self) -> str:
         """A name, plain or quoted. Raises InvalidParameter."""
         quoted = self.quoted()
-        if quoted is not None:
-            return quoted
-        found = self.match(_NAME)
-        if found is None:
+        found = self.match(_NAME) if quoted is None else None
+        name = quoted if quoted is not None else found[0].strip() if found is not None else ""
+        if not name:
             raise self.error("a name is expected")
-        return found[0].strip()
+        return name
 
     def steps(self, name: str) -> Path:
         """The place inside of the JSON field `name` that comes next (``->a->0->>b``), or the field itself. Raises InvalidParameter."""
