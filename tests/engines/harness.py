@@ -1,4 +1,4 @@
-"""What the compliance suite needs of an engine: tables of declared collections, and calls written as the query string or JSON writes them."""
+"""What the compliance suite needs of an engine: tables of declared collections, and calls as the query string or JSON writes them."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ class Harness:
         assert isinstance(answer, Page)
         return answer
 
-    async def list(self, name: str, query: str | Mapping[str, object] = "") -> list[dict[str, Any]]:
+    async def documents(self, name: str, query: str | Mapping[str, object] = "") -> list[dict[str, Any]]:
         """The documents of a page."""
         return cast("list[dict[str, Any]]", json.loads((await self.page(name, query)).body))
 
     async def ids(self, name: str, query: str | Mapping[str, object] = "") -> list[object]:
         """The keys of the documents of a page."""
         key = self.collections[name].primary_key[0]
-        return [document[key] for document in await self.list(name, query)]
+        return [document[key] for document in await self.documents(name, query)]
 
     async def count(self, name: str, query: str | Mapping[str, object] = "") -> int:
         """How many match."""

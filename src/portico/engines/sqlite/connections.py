@@ -6,8 +6,9 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from portico.engines.sqlite.errors import is_interrupted, translate
 from portico.engines.sqlite.functions import register
@@ -48,26 +49,46 @@ class Watchdog:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.alarms = 0
+        self.off = False
         connection.set_progress_handler(self._alarm, LOOP_STEPS)
 
     def _alarm(self) -> bool:
         self.alarms += 1
-        return self.alarms > 1
+        return self.alarms > 1 and not self.off
+
+
+@dataclass(slots=True)
+class Lease:
+    """A connection that one user has for itself, and the threads that its work may run in."""
+
+    connection: sqlite3.Connection
+    executor: ThreadPoolExecutor
+    future: Future[object] | None = None
+
+    async def run(self, work: Callable[[sqlite3.Connection], T], *, timeout: float) -> T:
+        """Run `work` in a thread. Its caller's cancelling, and the timeout (seconds), interrupt it.
+
+        Raises:
+            StatementTimeout, and what `work` raised.
+        """
+        future = self.executor.submit(work, self.connection)
+        self.future = cast("Future[object]", future)
+        return await interruptible(self.connection, future, timeout)
 
 
 class Threads:
-    """Runs work on connections in threads, each piece on its own connection, with a time limit that interrupts it.
+    """Connections that are leased, a limited number at once.
 
     Args:
-        size: how many pieces run at once; the others wait.
+        opener: opens a connection. size: how many are leased at once; the others wait.
     """
 
     def __init__(self, opener: Callable[[], sqlite3.Connection], size: int, name: str) -> None:
         self._opener = opener
-        self._size = size
         self._executor = ThreadPoolExecutor(size, thread_name_prefix=name)
         self._idle: list[sqlite3.Connection] = []
         self._places = asyncio.Semaphore(size)
+        self._closing = False
         self.busy = 0
         self.waiting = 0
 
@@ -77,51 +98,52 @@ class Threads:
         return len(self._idle)
 
     async def run(self, work: Callable[[sqlite3.Connection], T], *, timeout: float, wait: float) -> T:
-        """Run `work` on a connection of its own. Its caller's cancelling, and the timeout, interrupt it.
-
-        Args:
-            timeout: seconds for the work. wait: seconds for a place.
-        Raises:
-            PoolExhausted, StatementTimeout, PorticoError of what SQLite reported.
-        """
-        await self._enter(wait)
-        future: Future[T] | None = None
-        connection: sqlite3.Connection | None = None
+        """Run `work` on a connection of its own; arguments and errors as in `take` and `Lease.run`."""
+        lease = await self.take(wait)
         try:
-            connection = self._idle.pop() if self._idle else self._open()
-            future = self._executor.submit(work, connection)
-            return await interruptible(connection, future, timeout)
+            return await lease.run(work, timeout=timeout)
         finally:
-            self._leave(connection, future)
+            self.give_back(lease)
 
-    async def _enter(self, wait: float) -> None:
+    async def take(self, wait: float) -> Lease:
+        """A connection, within `wait` seconds. Raises PoolExhausted, DatabaseUnavailable."""
+        if self._closing:
+            raise closed()
         self.waiting += 1
         try:
-            await asyncio.wait_for(self._places.acquire(), wait)
+            async with asyncio.timeout(wait):
+                await self._places.acquire()
         except TimeoutError:
-            raise PoolExhausted("Every reader of the database is in use.") from None
+            raise PoolExhausted("Every connection to the database is in use.") from None
         finally:
             self.waiting -= 1
         self.busy += 1
-
-    def _open(self) -> sqlite3.Connection:
         try:
-            return self._opener()
-        except sqlite3.Error as error:
-            raise translate(error) from error
+            connection = self._idle.pop() if self._idle else await asyncio.wrap_future(self._executor.submit(self._opener))
+        except BaseException as error:
+            self._free()
+            if isinstance(error, sqlite3.Error):
+                raise translate(error) from error
+            raise
+        return Lease(connection, self._executor)
 
-    def _leave(self, connection: sqlite3.Connection | None, future: Future[T] | None) -> None:
+    def give_back(self, lease: Lease) -> None:
+        """Take a connection back; one whose thread is still at work, or whose transaction is open, is closed."""
+        self._free()
+        if lease.future is not None and not lease.future.done():
+            lease.future.add_done_callback(lambda _: lease.connection.close())
+        elif self._closing or lease.connection.in_transaction:
+            lease.connection.close()
+        else:
+            self._idle.append(lease.connection)
+
+    def _free(self) -> None:
         self.busy -= 1
         self._places.release()
-        if connection is None:
-            return
-        if future is not None and not future.done():
-            future.add_done_callback(lambda _: connection.close())
-        else:
-            self._idle.append(connection)
 
     async def close(self) -> None:
         """Wait for what runs, then close every connection."""
+        self._closing = True
         await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)
         for connection in self._idle:
             connection.close()

@@ -5,23 +5,30 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from portico.engines.base import Answer, Call, Compiled, Health, Isolation, Outcome, PoolStatus
 from portico.engines.sqlite.companion_rows import AUDIT_TABLE, VERSIONS_TABLE
 from portico.engines.sqlite.connections import Threads, Watchdog, closed, open_connection
 from portico.engines.sqlite.errors import is_busy, is_interrupted, is_unshowable, translate
-from portico.engines.sqlite.perform import perform_read
+from portico.engines.sqlite.foreign import as_stored
+from portico.engines.sqlite.gate import Gate
+from portico.engines.sqlite.perform import perform_read, read_with_care
 from portico.engines.sqlite.plan import SqlitePlan, compile_plan
-from portico.engines.sqlite.writer import Gate, Writer
+from portico.engines.sqlite.reflect import fingerprint, reflect
+from portico.engines.sqlite.stream import export_chunks
+from portico.engines.sqlite.transaction import SqliteTransaction
+from portico.engines.sqlite.writer import Writer
 from portico.errors import DatabaseUnavailable, PorticoError
 from portico.events import ConnectionFailed, Emit, EngineStarted
 from portico.model.collection import Collection
 from portico.query.capabilities import Capability
-from portico.query.scoped import Export, ScopedQuery
+from portico.query.scoped import ScopedQuery
+
+T = TypeVar("T")
 
 SLOW_PLAN_SECONDS = 30.0
 """How long a plan that was slow on the loop goes to a thread at once."""
@@ -34,11 +41,12 @@ class SqliteOptions:
     """How a file is used.
 
     Attributes:
-        readers: threads for reads that may take long. transactions: the most that are open at once.
+        readers: threads for reads that may take long. exports, transactions: the most that are open at once.
         statement_timeout: seconds for a statement. wait_timeout: seconds for a free reader or transaction.
     """
 
     readers: int = 4
+    exports: int = 2
     transactions: int = 8
     statement_timeout: float = 30.0
     wait_timeout: float = 5.0
@@ -64,6 +72,8 @@ class SqliteEngine:
         self._reader: sqlite3.Connection | None = None
         self._watchdog: Watchdog | None = None
         self._threads: Threads | None = None
+        self._exports: Threads | None = None
+        self._transactions: Threads | None = None
         self._writer: Writer | None = None
         self._gate = Gate()
 
@@ -80,7 +90,9 @@ class SqliteEngine:
             ) from error
         self._watchdog = Watchdog(self._reader)
         self._writer = Writer(writer, self._gate, self.name, self._emit)
-        self._threads = Threads(self._open_reader, self.options.readers, f"sqlite-{self.name}")
+        self._threads = Threads(self._open_reader, self.options.readers, "sqlite-reader")
+        self._exports = Threads(self._open_reader, self.options.exports, "sqlite-export")
+        self._transactions = Threads(self._open_transaction, self.options.transactions, "sqlite-transaction")
         self.refresh_capabilities()
         self._emit(EngineStarted(self.name, self.kind, 2, self.options.readers, self.options.wait_timeout, 0.0))
 
@@ -94,6 +106,10 @@ class SqliteEngine:
     def _open_reader(self) -> sqlite3.Connection:
         return open_connection(self.path, self._secret, read_only=True)
 
+    def _open_transaction(self) -> sqlite3.Connection:
+        # It waits for locks on the loop, so SQLite must not wait by itself.
+        return open_connection(self.path, self._secret, busy_milliseconds=0)
+
     def refresh_capabilities(self) -> None:
         """Look again for the companion tables, which `init-db` may have made since."""
         assert self._reader is not None, "the engine was started"
@@ -106,11 +122,12 @@ class SqliteEngine:
         """Finish what runs and close every connection."""
         if self._writer is not None:
             await self._writer.close()
-        if self._threads is not None:
-            await self._threads.close()
+        for threads in (self._threads, self._exports, self._transactions):
+            if threads is not None:
+                await threads.close()
         if self._reader is not None:
             self._reader.close()
-        self._reader = self._writer = self._threads = None
+        self._reader = self._writer = self._threads = self._exports = self._transactions = None
 
     def compile(self, query: ScopedQuery) -> Compiled:
         """Make a scoped query ready to run. Raises NotSupported."""
@@ -175,13 +192,27 @@ class SqliteEngine:
         except sqlite3.Error as error:
             raise translate(error, plan.collection) from error
 
-    def stream(self, plan: Compiled, call: Call) -> AsyncIterator[bytes]:
-        """Run an `Export`."""
-        raise NotImplementedError
+    async def stream(self, plan: Compiled, call: Call) -> AsyncIterator[bytes]:
+        """The rows of an export as NDJSON, in bounded memory, for ten minutes at most."""
+        if self._exports is None:
+            raise closed()
+        lease = await self._exports.take(self.options.wait_timeout)
+        chunks = export_chunks(lease, cast("SqlitePlan", plan), call)
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            await chunks.aclose()
+            self._exports.give_back(lease)
 
-    async def begin(self, isolation: Isolation = "read_committed", *, read_only: bool = False) -> None:
-        """Open a transaction."""
-        raise NotImplementedError
+    async def begin(self, isolation: Isolation = "read_committed", *, read_only: bool = False) -> SqliteTransaction:
+        """Open a transaction; every isolation level is serializable here."""
+        del isolation
+        if self._transactions is None:
+            raise closed()
+        lease = await self._transactions.take(self.options.wait_timeout)
+        timeout = self.options.statement_timeout
+        return SqliteTransaction(lease, self._transactions, self._gate, read_only=read_only, statement_timeout=timeout)
 
     async def health(self) -> Health:
         """One read of the file, within two seconds."""
@@ -211,21 +242,21 @@ class SqliteEngine:
 
     async def reflect(self) -> tuple[Collection, ...]:
         """Every table and view, as discovered collections."""
-        raise NotImplementedError
+        found = await self._apart(lambda connection: as_stored(connection, reflect(connection, self.name)))
+        self.refresh_capabilities()
+        return found
 
     async def fingerprint(self) -> str:
         """A short text that changes with the schema."""
-        raise NotImplementedError
+        return await self._apart(fingerprint)
 
-
-def read_with_care(connection: sqlite3.Connection, plan: SqlitePlan, call: Call) -> Answer:
-    """A read of rows that hold what their declared types do not fit: every value is shown as it is."""
-    factory = connection.text_factory
-    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-    try:
-        return perform_read(connection, plan, call, safe=True)
-    finally:
-        connection.text_factory = factory
+    async def _apart(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._threads is None:
+            raise closed()
+        try:
+            return await self._threads.run(work, timeout=self.options.statement_timeout, wait=self.options.wait_timeout)
+        except sqlite3.Error as error:
+            raise translate(error) from error
 
 
 async def _caught(future: asyncio.Future[Answer]) -> Outcome:
@@ -235,4 +266,4 @@ async def _caught(future: asyncio.Future[Answer]) -> Outcome:
         return error
 
 
-__all__ = ["Export", "SqliteEngine", "SqliteOptions"]
+__all__ = ["SqliteEngine", "SqliteOptions"]

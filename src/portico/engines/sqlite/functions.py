@@ -207,7 +207,7 @@ def datetime_text(value: Stored) -> Stored:
         if isinstance(value, str):
             return _moment_of(value)
         if isinstance(value, int | float) and abs(value) <= _MOST_EPOCH_SECONDS * 1000:
-            return _epoch(value)
+            return _day_count(value) if isinstance(value, float) and 1_000_000 < value < 6_000_000 else _epoch(value)
     except (ValueError, OverflowError):
         pass
     return value
@@ -227,10 +227,12 @@ def _moment_of(text: str) -> str:
     return moment.isoformat(timespec="microseconds") + "Z"
 
 
+def _day_count(value: float) -> str:
+    return _epoch((value - _JULIAN_UNIX) * 86400)
+
+
 def _epoch(value: float) -> str:
-    if isinstance(value, float) and 1_000_000 < value < 6_000_000:
-        value = (value - _JULIAN_UNIX) * 86400
-    elif abs(value) > 100_000_000_000:
+    if abs(value) > 100_000_000_000:
         value = value / 1000  # milliseconds
     moment = dt.datetime(1970, 1, 1) + dt.timedelta(seconds=value)  # noqa: DTZ001  # UTC
     return moment.isoformat(timespec="microseconds") + "Z"

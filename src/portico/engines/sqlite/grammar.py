@@ -136,24 +136,31 @@ class SqliteGrammar:
     def shown(self, column: Expression, kind: FieldType) -> Expression:
         """A stored value of a type as the answer shows it; what does not fit its type is shown as it is."""
         if kind.array or kind.base is Base.JSON:
-            if self.safe:
-                return sa.func.json(sa.func.portico_document_json(column))
-            return sa.case((sa.func.json_valid(column) == sa.literal_column("1"), sa.func.json(column)), else_=column)
-        if kind.base is Base.BINARY:
-            return sa.func.portico_base64(column)
-        if kind.base is Base.FLOAT:
-            return sa.func.json(sa.func.portico_float_json(column))
-        if kind.base is Base.BOOLEAN:
-            value = sa.func.portico_boolean(column) if is_foreign(kind) else column
-            true, false = sa.func.json(text("true")), sa.func.json(text("false"))
-            return sa.case((value == sa.literal_column("1"), true), (value == sa.literal_column("0"), false), else_=self._plain(column))
-        if kind.base is Base.DECIMAL:
-            return self._decimal(column, kind)
+            return self._json(column)
+        match kind.base:
+            case Base.BINARY:
+                return sa.func.portico_base64(column)
+            case Base.FLOAT:
+                return sa.func.json(sa.func.portico_float_json(column))
+            case Base.BOOLEAN:
+                return self._boolean(column, kind)
+            case Base.DECIMAL:
+                return self._decimal(column, kind)
+            case Base.NATIVE if not self.safe:
+                return sa.cast(column, sa.Text)
         if is_foreign(kind) and kind.base in _NORMALISE:
             return self._plain(_NORMALISE[kind.base](column))
-        if kind.base is Base.NATIVE:
-            return self._plain(column) if self.safe else sa.cast(column, sa.Text)
         return self._plain(column)
+
+    def _json(self, column: Expression) -> Expression:
+        if self.safe:
+            return sa.func.json(sa.func.portico_document_json(column))
+        return sa.case((sa.func.json_valid(column) == sa.literal_column("1"), sa.func.json(column)), else_=column)
+
+    def _boolean(self, column: Expression, kind: FieldType) -> Expression:
+        value = sa.func.portico_boolean(column) if is_foreign(kind) else column
+        true, false = sa.func.json(text("true")), sa.func.json(text("false"))
+        return sa.case((value == sa.literal_column("1"), true), (value == sa.literal_column("0"), false), else_=self._plain(column))
 
     def _plain(self, value: Expression) -> Expression:
         return sa.func.json(sa.func.portico_json_of(value)) if self.safe else value

@@ -72,6 +72,16 @@ def perform_read(connection: sqlite3.Connection, plan: SqlitePlan, call: Call, *
     return _page(plan.query, statements, rows, call, total)
 
 
+def read_with_care(connection: sqlite3.Connection, plan: SqlitePlan, call: Call) -> Answer:
+    """A read of rows that hold what their declared types do not fit: every value is shown as it is."""
+    factory = connection.text_factory
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    try:
+        return perform_read(connection, plan, call, safe=True)
+    finally:
+        connection.text_factory = factory
+
+
 def _page(query: ListPage, statements: ReadStatements, rows: list[Row], call: Call, total: int | None) -> Page:
     last = None
     limit = query.query.limit
@@ -90,12 +100,13 @@ class Write:
     connection: sqlite3.Connection
     plan: SqlitePlan
     call: Call
+    safe: bool = False
     budget: int = MOST_CASCADED
     visited: set[tuple[str, tuple[Stored, ...]]] = field(default_factory=set)
 
     def perform(self) -> Answer:
         """Run it. Raises PorticoError or sqlite3.Error; what was written until then is the caller's to undo."""
-        statements = self.plan.change(self.call.scope)
+        statements = self.plan.change(self.call.scope, safe=self.safe)
         match self.plan.query:
             case Create():
                 return self._create(self.plan.query, statements)
@@ -202,7 +213,7 @@ class Write:
     def _descend(self, cascades: Sequence[Cascade], parent: Collection, key: tuple[Stored, ...]) -> None:
         """Do to the documents that refer to this one what their rules say, children first."""
         for cascade in cascades:
-            statements = self.plan.cascade(cascade, parent)
+            statements = self.plan.cascade(cascade, parent, safe=self.safe)
             values = self._run(statements.parent_values, key).fetchone()
             if values is None or None in values:
                 continue
@@ -213,7 +224,7 @@ class Write:
                 self._cascade_one(cascade, cast("Row", row))
 
     def _cascade_one(self, cascade: Cascade, row: Row) -> None:
-        statements = self.plan.cascades[id(cascade)]
+        statements = self.plan.cascades[id(cascade), self.safe]
         key = tuple(row[KEY:])
         self.budget -= 1
         if self.budget < 0:
@@ -225,7 +236,7 @@ class Write:
             return
         if not self._visit(cascade.child, key):
             return
-        self._descend(cascade.cascades, cascade.child, key)
+        self._descend(self.plan.below.get(cascade.child.name, ()), cascade.child, key)
         self._run(statements.delete, key)
         companion.write("delete", key, row[RECORD], None, None)
 

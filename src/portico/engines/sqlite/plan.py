@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from portico.engines.sqlite.reads import ReadStatements, compile_count, compile_export, compile_get, compile_list
 from portico.engines.sqlite.writes import (
     CascadeStatements,
+    Frame,
     WriteStatements,
     compile_cascade,
     compile_change,
@@ -18,12 +19,13 @@ from portico.errors import NotSupported
 from portico.model.collection import Collection
 from portico.model.scope import Scope
 from portico.query.capabilities import Capability
-from portico.query.scoped import Cascade, Change, Count, Create, Delete, Export, GetByKey, ListPage, ScopedQuery
+from portico.query.scoped import Cascade, Change, Count, Create, Delete, EverythingRule, Export, GetByKey, ListPage, ScopedQuery, SharedRule
 
 ScopeShape = tuple[bool, bool, bool]
 """What of a scope changes a statement's text: everything, exactly one client, any users."""
 
 _ANY = Scope(clients=("",))
+_UNSCOPED: ScopeShape = (True, False, False)
 
 
 def shape_of(scope: Scope) -> ScopeShape:
@@ -40,14 +42,16 @@ class SqlitePlan:
     has_triggers: Callable[[str], bool]
     joint: bool = False
     writes: bool = False
+    scoped: bool = True
     slow_until: float = 0.0
     reads: dict[tuple[ScopeShape, bool], ReadStatements] = field(default_factory=dict)
-    changes: dict[ScopeShape, WriteStatements] = field(default_factory=dict)
-    cascades: dict[int, CascadeStatements] = field(default_factory=dict)
+    changes: dict[tuple[ScopeShape, bool], WriteStatements] = field(default_factory=dict)
+    cascades: dict[tuple[int, bool], CascadeStatements] = field(default_factory=dict)
+    below: dict[str, tuple[Cascade, ...]] = field(default_factory=dict)
 
     def read(self, scope: Scope, *, safe: bool = False) -> ReadStatements:
         """The statements of a read."""
-        key = ((scope.everything, len(scope.clients) == 1, bool(scope.users)), safe)
+        key = (shape_of(scope) if self.scoped else _UNSCOPED, safe)
         found = self.reads.get(key)
         if found is None:
             found = self.reads[key] = self._compile_read(scope, safe=safe)
@@ -66,30 +70,30 @@ class SqlitePlan:
             case _:
                 raise AssertionError("a write is not a read")
 
-    def change(self, scope: Scope) -> WriteStatements:
+    def change(self, scope: Scope, *, safe: bool = False) -> WriteStatements:
         """The statements of a write."""
-        key = shape_of(scope)
+        key = (shape_of(scope) if self.scoped else _UNSCOPED, safe)
         found = self.changes.get(key)
         if found is None:
-            found = self.changes[key] = self._compile_change(scope)
+            found = self.changes[key] = self._compile_change(Frame(scope, safe))
         return found
 
-    def _compile_change(self, scope: Scope) -> WriteStatements:
+    def _compile_change(self, frame: Frame) -> WriteStatements:
         match self.query:
             case Create():
-                return compile_create(self.query, scope, triggers=self.has_triggers(self.collection.table))
+                return compile_create(self.query, frame, triggers=self.has_triggers(self.collection.table))
             case Change():
-                return compile_change(self.query, scope, triggers=self.has_triggers(self.collection.table))
+                return compile_change(self.query, frame, triggers=self.has_triggers(self.collection.table))
             case Delete():
-                return compile_delete(self.query, scope)
+                return compile_delete(self.query, frame)
             case _:
                 raise AssertionError("a read is not a write")
 
-    def cascade(self, cascade: Cascade, parent: Collection) -> CascadeStatements:
+    def cascade(self, cascade: Cascade, parent: Collection, *, safe: bool) -> CascadeStatements:
         """The statements of one of the delete's cascades."""
-        found = self.cascades.get(id(cascade))
+        found = self.cascades.get((id(cascade), safe))
         if found is None:
-            found = self.cascades[id(cascade)] = compile_cascade(cascade, parent)
+            found = self.cascades[id(cascade), safe] = compile_cascade(cascade, parent, safe=safe)
         return found
 
     @property
@@ -111,7 +115,7 @@ def compile_plan(query: ScopedQuery, capabilities: frozenset[Capability], has_tr
         NotSupported: an operator, a count, or companion rows whose table is not there.
     """
     if isinstance(query, GetByKey | ListPage | Count | Export):
-        plan = SqlitePlan(query, query.query.collection, has_triggers)
+        plan = SqlitePlan(query, query.query.collection, has_triggers, scoped=not isinstance(query.rule, SharedRule | EverythingRule))
         if isinstance(query, ListPage) and query.query.count == "planned":
             raise NotSupported(Capability.PLANNED_COUNT, "sqlite")
         plan.read(_ANY)
@@ -120,6 +124,20 @@ def compile_plan(query: ScopedQuery, capabilities: frozenset[Capability], has_tr
         raise NotSupported(Capability.AUDIT, "sqlite", hint="Run portico init-db.")
     if query.versioned and Capability.VERSIONS not in capabilities:
         raise NotSupported(Capability.VERSIONS, "sqlite", hint="Run portico init-db.")
-    plan = SqlitePlan(query, query.collection, has_triggers, writes=True)
+    scoped = not isinstance(query.rule, SharedRule | EverythingRule)
+    plan = SqlitePlan(query, query.collection, has_triggers, writes=True, scoped=scoped)
+    if isinstance(query, Delete):
+        plan.below = {query.collection.name: query.cascades, **_below(query.cascades)}
     plan.change(_ANY)
     return plan
+
+
+def _below(cascades: tuple[Cascade, ...]) -> dict[str, tuple[Cascade, ...]]:
+    """What goes with the documents of each collection that the cascades reach. A tree of cascades ends where a cycle begins again."""
+    found: dict[str, tuple[Cascade, ...]] = {}
+    for cascade in cascades:
+        for name, deeper in _below(cascade.cascades).items():
+            found.setdefault(name, deeper)
+        if cascade.cascades:
+            found[cascade.child.name] = cascade.cascades
+    return found

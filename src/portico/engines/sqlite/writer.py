@@ -9,24 +9,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from portico.engines.base import Answer, Call
 from portico.engines.sqlite.connections import closed, interruptible
-from portico.engines.sqlite.errors import is_busy, translate
-from portico.engines.sqlite.perform import Write
+from portico.engines.sqlite.errors import translate
+from portico.engines.sqlite.gate import WAIT_SECONDS, Gate, begin_immediate, in_savepoint
 from portico.engines.sqlite.plan import SqlitePlan
-from portico.errors import PorticoError, StatementTimeout, Unavailable
+from portico.errors import PorticoError, Unavailable
 from portico.events import Emit, TransactionFailed
-from portico.query.scoped import Delete
 
-WAIT_SECONDS = 5.0
 MOST_TOGETHER = 256
 LONGEST_TOGETHER_SECONDS = 0.02
-FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.001, 0.05
 
 
 @dataclass(slots=True)
@@ -38,50 +35,6 @@ class Waiting:
     future: asyncio.Future[Answer]
     deadline: float
     timeout: float
-
-
-class Gate:
-    """Who may write, within this process: one at a time, in the order they came. `holder` says who it is, for those who wait in vain."""
-
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-        self.holder = ""
-
-    async def enter(self, holder: str, wait: float) -> None:
-        """Become the writer within `wait` seconds. Raises Unavailable naming the holder."""
-        try:
-            await asyncio.wait_for(self._lock.acquire(), wait)
-        except TimeoutError:
-            raise self.taken() from None
-        self.holder = holder
-
-    def leave(self) -> None:
-        """Let the next one in."""
-        self.holder = ""
-        self._lock.release()
-
-    def taken(self) -> Unavailable:
-        """The error of those who waited in vain."""
-        cause = self.holder or "another process"
-        return Unavailable(f"The database's writer was held for too long by {cause}.", details={"cause": cause})
-
-
-async def begin_immediate(connection: sqlite3.Connection, deadline: float, failure: Callable[[], PorticoError]) -> None:
-    """Take the file's write lock, which another process may hold, until the loop's time `deadline`. Raises what `failure` gives."""
-    loop = asyncio.get_running_loop()
-    pause = FIRST_RETRY_SECONDS
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            if not is_busy(error):
-                raise translate(error) from error
-            if loop.time() + pause > deadline:
-                raise failure() from error
-        else:
-            return
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_RETRY_SECONDS)
 
 
 @dataclass(slots=True)
@@ -230,11 +183,8 @@ class Writer:
             await self._commit([(waiting.future, answer)])
 
     async def _heavy(self, waiting: Waiting) -> Answer:
-        work = self.executor.submit(Write(self.connection, waiting.plan, waiting.call).perform)
-        try:
-            return await interruptible(self.connection, work, waiting.timeout)
-        except sqlite3.Error as error:
-            raise translate(error, waiting.plan.collection, deleting=isinstance(waiting.plan.query, Delete)) from error
+        work = self.executor.submit(in_savepoint, self.connection, waiting.plan, waiting.call)
+        return await interruptible(self.connection, work, waiting.timeout)
 
     async def close(self) -> None:
         """Finish what is queued, then close."""
@@ -245,25 +195,6 @@ class Writer:
         self.connection.close()
 
 
-def in_savepoint(connection: sqlite3.Connection, plan: SqlitePlan, call: Call) -> Answer:
-    """Run one write inside of an open transaction; what it wrote is undone where it fails. Raises PorticoError."""
-    connection.execute("SAVEPOINT portico_write")
-    try:
-        answer = Write(connection, plan, call).perform()
-    except BaseException as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK TO portico_write")
-            connection.execute("RELEASE portico_write")
-        if isinstance(error, sqlite3.Error):
-            raise translate(error, plan.collection, deleting=isinstance(plan.query, Delete)) from error
-        raise
-    connection.execute("RELEASE portico_write")
-    return answer
-
-
 def _fail(future: asyncio.Future[Answer], error: PorticoError) -> None:
     if not future.done():
         future.set_exception(error)
-
-
-__all__ = ["Gate", "StatementTimeout", "Waiting", "Writer", "begin_immediate", "in_savepoint"]

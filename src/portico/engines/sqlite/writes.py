@@ -52,6 +52,14 @@ class WriteStatements:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """For whom statements are written: scopes of one shape; with `safe`, for rows that hold what their types do not fit."""
+
+    scope: Scope
+    safe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Companions:
     """Which companion rows a write leaves: `audit` the masked record, `versioned` the whole document."""
 
@@ -82,33 +90,33 @@ def at_key(source: Source) -> list[Any]:
     return [column == source.binder.found(at) for at, column in enumerate(key_columns(source))]
 
 
-def compile_create(query: Create, scope: Scope, *, triggers: bool) -> WriteStatements:
+def compile_create(query: Create, frame: Frame, *, triggers: bool) -> WriteStatements:
     """Insert one document; with `on_conflict`, merge it into the one that is there."""
     collection, companions = query.collection, Companions(query.audit, query.versioned)
-    source = Source(collection, query.rule, scope, by_key=True, bare=True)
+    source = Source(collection, query.rule, frame.scope, safe=frame.safe, by_key=True, bare=True)
     reread = triggers or _needs_reread(query.rule, query.answer)
     values = _assigned(query.assignments, collection, source.binder)
     insert = sa.insert(_table(source)).values(values).returning(*_returned(source, query.answer, query.rule, companions, reread=reread))
     conflict = merge = None
     if query.on_conflict:
-        conflict = _conflict(query, scope)
+        conflict = _conflict(query, frame)
         kept = {*query.on_conflict, *collection.primary_key, *(["created_at"] if collection.timestamps else [])}
         merged = tuple(item for item in query.assignments if item.field not in kept)
-        merge = _update(collection, merged, query.answer, query.rule, scope, companions, reread=reread) if merged else None
+        merge = _update(collection, merged, query.answer, query.rule, frame, companions, reread=reread) if merged else None
     return WriteStatements(
         source.binder.statement(insert),
         conflict=conflict,
         merge=merge,
-        document=_document(collection, query.answer, query.rule, scope, companions),
+        document=_document(collection, query.answer, query.rule, frame, companions),
         carried=source.carried_kind,
         returns=not reread,
         same=records_everything(query.answer),
     )
 
 
-def _conflict(query: Create, scope: Scope) -> Statement:
+def _conflict(query: Create, frame: Frame) -> Statement:
     """The document that has the same unique values: its parts before the change, and whether it is in scope."""
-    source = Source(query.collection, query.rule, scope, by_key=True)
+    source = Source(query.collection, query.rule, frame.scope, safe=frame.safe, by_key=True)
     inside = sa.and_(sa.true(), *source.conditions)
     given = {item.field: item.value for item in query.assignments}
     equal = [
@@ -123,32 +131,32 @@ def _conflict(query: Create, scope: Scope) -> Statement:
     return source.binder.statement(sa.select(*parts).select_from(source.table).where(*equal))
 
 
-def compile_change(query: Change, scope: Scope, *, triggers: bool) -> WriteStatements:
+def compile_change(query: Change, frame: Frame, *, triggers: bool) -> WriteStatements:
     """Change one document by its key, or each that matches."""
     companions = Companions(query.audit, query.versioned)
     reread = triggers or _needs_reread(query.rule, query.answer)
-    located = _locate(query, scope, None, Companions(query.audit, versioned=False))
+    located = _locate(query, frame, None, Companions(query.audit, versioned=False))
     write = None
     if query.assignments:
-        write = _update(query.collection, query.assignments, query.answer, query.rule, scope, companions, reread=reread)
-    document = _document(query.collection, query.answer, query.rule, scope, companions)
-    carried = Source(query.collection, query.rule, scope, by_key=True).carried_kind
+        write = _update(query.collection, query.assignments, query.answer, query.rule, frame, companions, reread=reread)
+    document = _document(query.collection, query.answer, query.rule, frame, companions)
+    carried = Source(query.collection, query.rule, frame.scope, safe=frame.safe, by_key=True).carried_kind
     same = query.answer is not None and records_everything(query.answer)
     return WriteStatements(write, locate=located, document=document, carried=carried, returns=not reread, same=same)
 
 
-def compile_delete(query: Delete, scope: Scope) -> WriteStatements:
+def compile_delete(query: Delete, frame: Frame) -> WriteStatements:
     """Delete one document by its key, or each that matches."""
-    located = _locate(query, scope, query.answer, Companions(query.audit, versioned=False))
-    source = Source(query.collection, EverythingRule(), scope, bare=True)
+    located = _locate(query, frame, query.answer, Companions(query.audit, versioned=False))
+    source = Source(query.collection, EverythingRule(), frame.scope, bare=True)
     write = source.binder.statement(sa.delete(_table(source)).where(*at_key(source)))
-    carried = Source(query.collection, query.rule, scope, by_key=True).carried_kind
+    carried = Source(query.collection, query.rule, frame.scope, safe=frame.safe, by_key=True).carried_kind
     same = query.answer is not None and records_everything(query.answer)
     return WriteStatements(write, locate=located, carried=carried, same=same)
 
 
-def _locate(query: Change | Delete, scope: Scope, answer: BoundQuery | None, companions: Companions) -> Statement:
-    source = Source(query.collection, query.rule, scope, by_key=bool(query.key))
+def _locate(query: Change | Delete, frame: Frame, answer: BoundQuery | None, companions: Companions) -> Statement:
+    source = Source(query.collection, query.rule, frame.scope, safe=frame.safe, by_key=bool(query.key))
     source.keyed(query.key) if query.key else None
     source.filtered(query.filter)
     wanted = query.etag is not None or (isinstance(query, Delete) and bool(query.key))
@@ -163,12 +171,12 @@ def _update(
     assignments: Sequence[Assignment],
     answer: BoundQuery | None,
     rule: ScopeRule,
-    scope: Scope,
+    frame: Frame,
     companions: Companions,
     *,
     reread: bool,
 ) -> Statement:
-    source = Source(collection, rule, scope, by_key=True, bare=True)
+    source = Source(collection, rule, frame.scope, safe=frame.safe, by_key=True, bare=True)
     values = _assigned(assignments, collection, source.binder)
     update = sa.update(_table(source)).values(values).where(*at_key(source))
     return source.binder.statement(update.returning(*_returned(source, answer, rule, companions, reread=reread)))
@@ -180,8 +188,8 @@ def _returned(source: Source, answer: BoundQuery | None, rule: ScopeRule, compan
     return [part.label(f"r{at}") for at, part in enumerate(_parts(source, answer, rule, companions, etag=answer is not None))]
 
 
-def _document(collection: Collection, answer: BoundQuery | None, rule: ScopeRule, scope: Scope, companions: Companions) -> Statement:
-    source = Source(collection, rule, scope, by_key=True)
+def _document(collection: Collection, answer: BoundQuery | None, rule: ScopeRule, frame: Frame, companions: Companions) -> Statement:
+    source = Source(collection, rule, frame.scope, safe=frame.safe, by_key=True)
     parts = _parts(source, answer, rule, companions, etag=answer is not None)
     return source.binder.statement(sa.select(*parts).select_from(source.table).where(*at_key(source)))
 
@@ -220,16 +228,16 @@ class CascadeStatements:
     keys: int
 
 
-def compile_cascade(cascade: Cascade, parent: Collection) -> CascadeStatements:
+def compile_cascade(cascade: Cascade, parent: Collection, *, safe: bool) -> CascadeStatements:
     """The statements of one cascade. Scopes do not limit it: a document never outlives the one that it belongs to."""
     nobody = Scope()
     above = Source(parent, EverythingRule(), nobody)
     values = above.select(*(above.columns[name] for name in cascade.local)).where(*at_key(above))
-    child = Source(cascade.child, EverythingRule(), nobody)
+    child = Source(cascade.child, EverythingRule(), nobody, safe=safe)
     parts = _parts(child, None, EverythingRule(), Companions(cascade.audit, versioned=False), etag=False)
     reach = [child.columns[name] == child.binder.found(at) for at, name in enumerate(cascade.foreign)]
     removed = Source(cascade.child, EverythingRule(), nobody, bare=True)
-    cleared = Source(cascade.child, EverythingRule(), nobody, bare=True)
+    cleared = Source(cascade.child, EverythingRule(), nobody, safe=safe, bare=True)
     nulls = {cascade.child.by_name[name].column: sa.null() for name in cascade.foreign}
     after = _parts(cleared, None, EverythingRule(), Companions(cascade.audit, cascade.versioned), etag=False)
     clear = (
