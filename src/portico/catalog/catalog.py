@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Protocol
 
@@ -149,9 +149,20 @@ class LiveCatalog:
     def _replace(self, *, strict: bool) -> None:
         sources = [Source(name, served.schemas, self._tables.get(name, ()), served.schemaless) for name, served in self._databases.items()]
         merged = merge(self._declared, sources, strict=strict)
-        collections = {collection.name: collection for collection in merged.collections}
         current = self.current
-        if current.version and (collections, merged.missing, merged.problems) == (current.collections, current.missing, current.problems):
+        # A collection that did not change stays the same object, so that the plans made for it stay good.
+        collections = {item.name: _kept(item, current.get(item.name)) for item in merged.collections}
+        unchanged = list(collections.items()) == list(current.collections.items())
+        if current.version and unchanged and (merged.missing, merged.problems) == (current.missing, current.problems):
             return
         self.current = Catalog(current.version + 1, collections, merged.missing, merged.problems)
         self._emit(CatalogChanged(self.current.version, len(collections)))
+
+
+def same_content(one: Collection, other: Collection) -> bool:
+    """Whether two collections say the same; as objects they are equal to themselves alone."""
+    return all(getattr(one, part.name) == getattr(other, part.name) for part in fields(one))
+
+
+def _kept(made: Collection, known: Collection | None) -> Collection:
+    return known if known is not None and same_content(made, known) else made

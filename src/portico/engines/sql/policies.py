@@ -1,7 +1,8 @@
 """Row-level security on PostgreSQL: the policy that lets a role see only the documents of its statement's scope.
 
 The scope is in the settings `portico.clients` and `portico.users` (array literals) and `portico.all`. An unset or empty scope selects
-nothing, without an error; no users stand for every user of the clients. Each setting is read in a sub-select, so that PostgreSQL evaluates it once for a statement and not for each row.
+nothing, without an error; no users stand for every user of the clients. Each setting is read in a sub-select, so that PostgreSQL
+evaluates it once for a statement and not for each row.
 """
 
 from __future__ import annotations
