@@ -95,3 +95,25 @@ def test_nul_is_not_written():
         with pytest.raises(InvalidValue):
             write_json(value)
     assert write_json("\\u0000") == '"\\\\u0000"'
+
+
+_shapes: st.SearchStrategy[object] = st.recursive(
+    st.just([]), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(['"[', "]}\\"]), inner), max_leaves=20
+)
+
+
+@given(_shapes, st.integers(0, 70))
+def test_depth_is_counted_exactly(shape, wrapped):
+    for _ in range(wrapped):
+        shape = [shape]
+    text = json.dumps([shape, [[] for _ in range(70)]])
+    if _depth(shape) + 1 <= 64:
+        assert read_json(text)
+    else:
+        with pytest.raises(InvalidJson):
+            read_json(text)
+
+
+def _depth(value):
+    members = value.values() if isinstance(value, dict) else value
+    return 1 + max((_depth(member) for member in members), default=0)
