@@ -17,9 +17,9 @@ from portico.errors import HeadersTooLarge, InternalError, PorticoError
 from portico.events import Emit, InternalFault, RequestEnded
 from portico.service.authenticate import Authenticator
 
-RESERVED = frozenset({
-    b"transaction", b"search", b"schema", b"migrations", b"stats", b"health", b"performance", b"connections", b"jobs", b"audit", b"sessions",
-})  # fmt: skip
+RESERVED = frozenset(
+    b"transaction search schema migrations stats health performance connections jobs audit sessions".split(),
+)
 """First parts of `/api/db/…` that are calls of the control plane, and so no collection's name."""
 
 

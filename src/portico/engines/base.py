@@ -57,9 +57,9 @@ class Compiled(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """Connections of one pool: `size` open in all, `checked_in` idle, `checked_out` in use, `overflow` beyond the minimum, `invalid` being replaced.
+    """Connections of one pool: `size` open in all, `checked_in` idle, `checked_out` in use, `overflow` beyond the minimum.
 
-    `waits` counts the callers that wait now.
+    `invalid` are being replaced; `waits` counts the callers that wait now.
     """
 
     size: int

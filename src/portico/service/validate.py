@@ -49,7 +49,17 @@ class Writer:
             WrongType, ConstraintViolated, OutOfRange, MissingValue: a value breaks a rule of its field.
             ForeignTenant: the tenant's field names a client that the call does not act for.
         """
-        values = [item.coerce(body[item.name]) if item.name is not None else item.make() if item.make else None for item in self.inputs]
+        moment: datetime | None = None
+        values: list[object] = []
+        for item in self.inputs:
+            if item.name is not None:
+                values.append(item.coerce(body[item.name]))
+            elif item.make is now:
+                # One moment for the whole document: created_at and updated_at of a new one are equal.
+                moment = moment or now()
+                values.append(moment)
+            else:
+                values.append(item.make() if item.make is not None else None)
         if self.tenant is not None:
             name, place, given = self.tenant
             if not given:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.postgres.companions import actor_columns, audit_insert, image, key_text
-from portico.engines.postgres.creates import quoted
+from portico.engines.postgres.creates import stored_hash
 from portico.engines.postgres.reads import ONE, ZERO, Frame, alone, content_hash, document_text, parameters_of, projection
 from portico.engines.postgres.scoping import guard, whose
 from portico.engines.postgres.statement import Statement, plain, statement
@@ -71,8 +71,7 @@ class Changes:
         collection = plan.collection
         target = sa.table(collection.table, *(sa.column(field.column) for field in collection.fields), schema=collection.schema)
         match = [target.c[collection.by_name[name].column] == old.c[f"c_{name}"] for name in collection.primary_key]
-        whole = sa.literal_column(quoted(collection.table))
-        tag = sa.func.md5(sa.literal(self.secret.hex(), sa.Text).op("||")(sa.cast(whole, sa.Text)))
+        tag = stored_hash(collection, self.secret)
         returned = [target.c[field.column].label(f"c_{field.name}") for field in collection.fields]
         if isinstance(plan, Delete):
             return sa.delete(target).where(*match, *conditions).returning(*returned, tag.label("etag")).cte("new")
@@ -98,12 +97,12 @@ class Changes:
             return final
         collection = plan.collection
         before_columns = cast("Columns", {field.name: old.c[f"c_{field.name}"] for field in collection.fields})
-        before = image(collection, before_columns, self.grammar, old).element.lateral("before_image")
+        before = image(collection, before_columns, self.grammar, old, "before_image")
         joined: tuple[sa.FromClause, ...] = (before,)
         after: ColumnElement[Any] | None = None
         if isinstance(plan, Change):
             after_columns = cast("Columns", {field.name: new.c[f"c_{field.name}"] for field in collection.fields})
-            after_row = image(collection, after_columns, self.grammar, new).element.lateral("after_image")
+            after_row = image(collection, after_columns, self.grammar, new, "after_image")
             joined, after = (before, after_row), document_text(after_row)
         match = sa.and_(*(new.c[f"c_{name}"] == old.c[f"c_{name}"] for name in collection.primary_key))
         row = audit_insert(

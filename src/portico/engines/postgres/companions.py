@@ -7,13 +7,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from portico.engines.postgres.statement import fixed
 from portico.engines.sql.predicates import Columns, Grammar
 from portico.model.collection import Collection
 from portico.query.bound import Target
 
-MASK = sa.literal_column("'***'")
+MASK: ColumnElement[Any] = sa.literal_column("'***'")
 AUDIT = sa.table(
     "audit",
     *(
@@ -24,7 +25,7 @@ AUDIT = sa.table(
 )
 
 
-def image(collection: Collection, columns: Columns, grammar: Grammar, *outer: sa.FromClause) -> sa.Lateral:
+def image(collection: Collection, columns: Columns, grammar: Grammar, outer: sa.FromClause, name: str = "image") -> LateralFromClause:
     """A row as the audit keeps it: every field, with the values of hidden and encrypted ones masked."""
     masked = collection.security.hidden | collection.security.encrypted
     members = []
@@ -33,7 +34,7 @@ def image(collection: Collection, columns: Columns, grammar: Grammar, *outer: sa
         if field.name in masked:
             shown = sa.case((columns[field.name].is_not(None), MASK))
         members.append(shown.label(field.name))
-    return sa.select(*members).correlate(*outer).lateral("image")
+    return sa.select(*members).correlate(outer).lateral(name)
 
 
 def key_text(collection: Collection, columns: Columns) -> ColumnElement[Any]:

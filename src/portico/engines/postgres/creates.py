@@ -15,6 +15,7 @@ from portico.engines.postgres.scoping import Whose, guard, settings
 from portico.engines.postgres.statement import Statement, each, fixed, statement
 from portico.engines.postgres.types import Native, travels_as_text, typed
 from portico.engines.sql.predicates import Columns, Grammar
+from portico.model.collection import Collection
 from portico.model.field import Base, Field, FieldType
 from portico.query.bound import Parameter
 from portico.query.scoped import Create, OwnerRule, ParentRule
@@ -92,14 +93,13 @@ class Creates:
     def _insert(self, plan: Create, source: sa.CTE, ready: sa.CTE, *, skip_conflicts: bool) -> sa.CTE:
         collection = plan.collection
         target = sa.table(collection.table, *(sa.column(field.column) for field in collection.fields), schema=collection.schema)
-        given = [name.removeprefix("c_") for name in source.c.keys() if name.startswith("c_")]
+        given = [column.key.removeprefix("c_") for column in source.c if column.key.startswith("c_")]
         chosen = sa.select(*(source.c[f"c_{name}"] for name in given)).select_from(source, ready).where(ready.c.v.is_not(None))
         chosen = chosen.where(*self._allowed(plan, source)).order_by(source.c.n)
         insert = pg_insert(target).from_select([collection.by_name[name].column for name in given], chosen)
         if skip_conflicts:
             insert = insert.on_conflict_do_nothing()
-        whole = sa.literal_column(quoted(collection.table))
-        tag = sa.func.md5(sa.literal(self.secret.hex(), sa.Text).op("||")(sa.cast(whole, sa.Text)))
+        tag = stored_hash(collection, self.secret)
         columns = [target.c[field.column].label(f"c_{field.name}") for field in collection.fields]
         return insert.returning(*columns, tag.label("etag")).cte("ins")
 
@@ -109,7 +109,7 @@ class Creates:
             return []
         columns = {field.name: source.c[f"c_{field.name}"] for field in plan.collection.fields if f"c_{field.name}" in source.c}
         limits = guard(plan.rule, plan.collection, cast("Columns", columns), Whose(source.c.client, None), self.grammar)
-        found = sa.select(sa.literal_column("1")).select_from(*limits.tables).where(*limits.conditions).correlate(source)
+        found: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(*limits.tables).where(*limits.conditions).correlate(source)
         return [sa.exists(found)]
 
     def _made(self, plan: Create, source: sa.CTE, inserted: sa.CTE) -> sa.CTE:
@@ -177,6 +177,8 @@ def _array_name(kind: FieldType) -> str:
     return name if name.endswith("[]") else name + "[]"
 
 
-def quoted(name: str) -> str:
-    """A table's name as an identifier."""
-    return pg.dialect().identifier_preparer.quote(name)
+def stored_hash(collection: Collection, secret: bytes) -> ColumnElement[Any]:
+    """The ETag of the row that a statement has just written, in its RETURNING clause."""
+    preparer = pg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+    row: ColumnElement[Any] = sa.literal_column(preparer.quote(collection.table))
+    return sa.func.md5(sa.literal(secret.hex(), sa.Text).op("||")(sa.cast(row, sa.Text)))

@@ -75,60 +75,61 @@ def reported(error: asyncpg.PostgresError, collection: Collection | None, *, del
     """What an error that the server reported means. The statement was rolled back."""
     state = error.sqlstate or ""
     fields = fields_of(error, collection)
-    details = {"fields": fields} if fields else {}
-    match state:
-        case "23505" | "23P01":
-            return DuplicateDocument(f"A document with this value{_named(fields)} exists already.", details=details)
-        case "23503" if deleting or "is still referenced" in (error.detail or ""):
-            return ReferencedDocument("Other documents refer to this one.", hint="Delete or change those first.")
-        case "23503":
-            return UnknownReference(f"A value{_named(fields)} refers to a document that does not exist.", details=details)
-        case "23502":
-            return MissingValue(f"A required field{_named(fields)} has no value.", details=details)
-        case "23514" | "44000":
-            return ConstraintViolated(
-                "A value breaks a rule of the table.", details={"constraint": error.constraint_name} if error.constraint_name else {}
-            )
-        case "22003" | "22008" | "22015" | "22012":
-            return OutOfRange("A number or date is outside of the range of its field.")
-        case "22001":
-            return ConstraintViolated("A text is longer than its field allows.")
-        case "22P02" | "22007" | "22P03" | "42804" | "22018" | "22023" | "2200H":
-            return WrongType("A value is not of its field's type.")
-        case "22021" | "22P05":
-            return InvalidValue("A text holds a character that the database cannot store.")
-        case "2201B" | "42601" | "F0000":
-            return InvalidParameter("A pattern or search expression is not valid.")
-        case "42704" | "42883":
-            return InvalidParameter("The field's type does not have this operator, or the text search language is unknown.")
-        case "42501":
-            return Forbidden("The database refuses this to the service's role, or the document is outside of the caller's scope.")
-    return _operational(error, state)
+    details: dict[str, object] = {"fields": fields} if fields else {}
+    if state == "23503" and (deleting or "is still referenced" in (error.detail or "")):
+        return ReferencedDocument("Other documents refer to this one.", hint="Delete or change those first.")
+    if state in _ABOUT_FIELDS:
+        kind, text = _ABOUT_FIELDS[state]
+        return kind(text.format(_named(fields)), details=details)
+    if state in SCHEMA_CHANGED:
+        return SchemaChanged("The table was changed while the call ran.", hint="Try again.")
+    known = _PLAIN.get(state) or _PLAIN.get(state[:3]) or _PLAIN.get(state[:2])
+    if known is not None:
+        kind, text = known
+        return kind(text)
+    kind_of_fault = {"sqlstate": state, "type": type(error).__name__}
+    return InternalError(f"The database reported an error of class {state[:2] or 'unknown'}.", details=kind_of_fault)
 
 
-def _operational(error: asyncpg.PostgresError, state: str) -> PorticoError:
-    match state:
-        case "57014":
-            return StatementTimeout("The statement ran longer than allowed and was cancelled.")
-        case "55P03":
-            return Unavailable("The document is locked by another change.", hint="Try again.")
-        case "40001" | "40P01":
-            return StaleSnapshot("The change collided with another one that came first.", hint="Try again.")
-        case _ if state in SCHEMA_CHANGED:
-            return SchemaChanged("The table was changed while the call ran.", hint="Try again.")
-        case "25006":
-            return DatabaseReadOnly("The database takes no writes now.")
-        case "53100" | "53200" | "58030":
-            return DiskFull("The database has no room left.")
-        case "53300":
-            return PoolExhausted("The database takes no more connections.")
-        case _ if state.startswith(("08", "57P")):
-            return DatabaseUnavailable("The database cannot be reached.")
-        case _ if state.startswith("28"):
-            return DatabaseUnavailable("The database refuses the service's login.")
-    return InternalError(
-        f"The database reported an error of class {state[:2] or 'unknown'}.", details={"sqlstate": state, "type": type(error).__name__}
-    )
+_ABOUT_FIELDS: dict[str, tuple[type[PorticoError], str]] = {
+    "23505": (DuplicateDocument, "A document with this value{} exists already."),
+    "23P01": (DuplicateDocument, "A document that excludes this one{} exists already."),
+    "23503": (UnknownReference, "A value{} refers to a document that does not exist."),
+    "23502": (MissingValue, "A required field{} has no value."),
+    "23514": (ConstraintViolated, "A value{} breaks a rule of the table."),
+    "44000": (ConstraintViolated, "A value{} breaks a rule of the view."),
+}
+_OUT_OF_RANGE = (OutOfRange, "A number or date is outside of the range of its field.")
+_WRONG_TYPE = (WrongType, "A value is not of its field's type.")
+_BAD_PATTERN = (InvalidParameter, "A pattern or search expression is not valid.")
+_PLAIN: dict[str, tuple[type[PorticoError], str]] = {
+    "22003": _OUT_OF_RANGE,
+    "22008": _OUT_OF_RANGE,
+    "22012": _OUT_OF_RANGE,
+    "22015": _OUT_OF_RANGE,
+    "22001": (ConstraintViolated, "A text is longer than its field allows."),
+    "22021": (InvalidValue, "A text holds a character that the database cannot store."),
+    "22P05": (InvalidValue, "A text holds a character that the database cannot store."),
+    "2201B": _BAD_PATTERN,
+    "42601": _BAD_PATTERN,
+    "22": _WRONG_TYPE,
+    "42804": _WRONG_TYPE,
+    "42704": (InvalidParameter, "The field's type does not have this operator, or the text search language is unknown."),
+    "42883": (InvalidParameter, "The field's type does not have this operator."),
+    "42501": (Forbidden, "The database refuses this to the service's role, or the document is outside of the caller's scope."),
+    "57014": (StatementTimeout, "The statement ran longer than allowed and was cancelled."),
+    "55P03": (Unavailable, "The document is locked by another change."),
+    "40": (StaleSnapshot, "The change collided with another one that came first."),
+    "25006": (DatabaseReadOnly, "The database takes no writes now."),
+    "53100": (DiskFull, "The database has no room left."),
+    "53200": (DiskFull, "The database has no memory left."),
+    "58030": (DiskFull, "The database cannot write to its disk."),
+    "53300": (PoolExhausted, "The database takes no more connections."),
+    "08": (DatabaseUnavailable, "The database cannot be reached."),
+    "57P": (DatabaseUnavailable, "The database cannot be reached."),
+    "28": (DatabaseUnavailable, "The database refuses the service's login."),
+}
+"""By SQLSTATE, by its first three characters, or by its class."""
 
 
 def lost(error: BaseException, *, writing: bool) -> PorticoError:

@@ -66,7 +66,7 @@ class PostgresGrammar:
     def __init__(self, fold: str = "und-x-icu") -> None:
         self.fold = fold
 
-    def table(self, collection: Collection, alias: str) -> sa.Alias:
+    def table(self, collection: Collection, alias: str) -> sa.FromClause:
         """The collection's table under an alias."""
         columns: list[sa.ColumnClause[Any]] = [sa.column(field.column) for field in collection.fields]
         return sa.table(collection.table, *columns, schema=collection.schema).alias(alias)
@@ -206,6 +206,7 @@ class PostgresGrammar:
 
     def _element_matches(self, node: Comparison, target: Target, columns: Columns, bind: Bind) -> Condition:
         assert node.inner is not None, "bind gives elem_match its condition"
+        values: sa.ColumnElement[Any]
         if target.type.array:
             values = sa.func.to_jsonb(self.comparable(target, columns))
         else:

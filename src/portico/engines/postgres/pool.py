@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,11 +24,22 @@ else:
     _Base = asyncpg.Connection
 
 
-class Connection(_Base):
-    """A connection that knows when it was made, in seconds of the monotonic clock."""
+@dataclass(slots=True)
+class Life:
+    """When a connection was made and last taken, in seconds of the monotonic clock."""
 
-    __slots__ = ("born",)
     born: float
+    used: float
+
+
+class Connection(_Base):
+    """A connection that knows its life. (What the pool hands out forwards reads, so the moments stand in an object of their own.)"""
+
+    __slots__ = ("life",)
+    life: Life
+
+
+PING_AFTER_SECONDS = 30.0
 
 
 class Share(StrEnum):
@@ -70,65 +81,78 @@ async def _keep(_: object) -> None:
 
 
 class Pool:
-    """Connections by share: joint statements always find theirs; nobody else can hold them all."""
+    """Connections by share: joint statements have their own; of the others, no share can hold them all."""
 
     def __init__(self, name: str, options: PoolOptions, emit: Emit) -> None:
         self.name = name
         self.options = options
         self._emit = emit
-        self._pool: asyncpg.Pool | None = None
-        joint = min(4, max(1, options.maximum // 2))
-        rest = max(1, options.maximum - joint)
+        self._joint: asyncpg.Pool | None = None
+        self._rest: asyncpg.Pool | None = None
+        self._joint_size = min(4, max(1, options.maximum // 2))
+        rest = max(1, options.maximum - self._joint_size)
         self._limits = {
-            Share.JOINT: asyncio.Semaphore(joint),
+            Share.JOINT: asyncio.Semaphore(self._joint_size),
             Share.ALONE: asyncio.Semaphore(rest),
             Share.INTERACTIVE: asyncio.Semaphore(max(1, rest // 2)),
             Share.LOCKING: asyncio.Semaphore(max(1, rest // 4)),
             Share.EXPORT: asyncio.Semaphore(min(2, rest)),
         }
+        self._rest_size = rest
         self._waiting = 0
         self._invalid = 0
         self._out = 0
 
     async def open(self) -> None:
-        """Make the pool. Raises DatabaseUnavailable where the first connection fails."""
-        options = self.options
-        settings = {"timezone": "UTC", "datestyle": "ISO", "application_name": "portico"}
+        """Make the pools. Raises DatabaseUnavailable where the first connection fails."""
         try:
-            self._pool = await asyncpg.create_pool(
-                options.dsn,
-                password=options.password,
-                min_size=min(options.minimum, options.maximum),
-                max_size=options.maximum,
-                max_inactive_connection_lifetime=0,
-                max_queries=2**62,
-                timeout=options.timeout,
-                command_timeout=None,
-                statement_cache_size=512 if options.prepared else 0,
-                max_cacheable_statement_size=0,
-                server_settings=settings,
-                reset=_keep,
-                init=self._prepare,
-                connection_class=Connection,
-                ssl=options.tls,
-            )
+            self._rest = await self._create(min(self.options.minimum, self._rest_size), self._rest_size, self._prepare)
+            self._joint = await self._create(0, self._joint_size, self._prepare_joint)
         except (*LOST, asyncpg.PostgresError, TimeoutError, ValueError) as error:
             self._emit(ConnectionFailed(self.name, type(error).__name__))
+            await self.close()
             raise DatabaseUnavailable("The database cannot be reached.", details={"type": type(error).__name__}) from error
+
+    async def _create(self, minimum: int, maximum: int, prepare: Callable[[Connection], Awaitable[None]]) -> asyncpg.Pool:
+        options = self.options
+        pool: asyncpg.Pool = await asyncpg.create_pool(  # type: ignore[call-overload]  # a Connection of our own, with its records
+            options.dsn,
+            password=options.password,
+            min_size=minimum,
+            max_size=maximum,
+            max_inactive_connection_lifetime=0,
+            max_queries=2**62,
+            timeout=options.timeout,
+            statement_cache_size=512 if options.prepared else 0,
+            max_cacheable_statement_size=0,
+            server_settings={"timezone": "UTC", "datestyle": "ISO", "application_name": "portico"},
+            reset=_keep,
+            init=prepare,
+            connection_class=Connection,
+            ssl=options.tls,
+        )
+        return pool
 
     async def _prepare(self, connection: Connection) -> None:
         """Settings that a pooler would refuse at the start of a connection are made here, where there is none."""
-        connection.born = time.monotonic()
+        connection.life = Life(time.monotonic(), time.monotonic())
         if self.options.prepared:
             await connection.execute("SET client_connection_check_interval = '1s'")
             await connection.execute(f"SET statement_timeout = {int(self.options.statement_timeout * 1000)}")
             if self.options.synchronous_commit:
                 await connection.execute(f"SET synchronous_commit = {self.options.synchronous_commit}")
 
+    async def _prepare_joint(self, connection: Connection) -> None:
+        """Joint statements are planned once: their source is as long as there are callers, so a plan for its values is made in vain."""
+        await self._prepare(connection)
+        if self.options.prepared:
+            await connection.execute("SET plan_cache_mode = force_generic_plan")
+
     async def close(self) -> None:
         """Close every connection, once what runs has ended."""
-        if self._pool is not None:
-            pool, self._pool = self._pool, None
+        pools = [pool for pool in (self._joint, self._rest) if pool is not None]
+        self._joint = self._rest = None
+        for pool in pools:
             try:
                 await asyncio.wait_for(pool.close(), 10)
             except TimeoutError:
@@ -162,7 +186,7 @@ class Pool:
                 for limit in limits:
                     await limit.acquire()
                     held.append(limit)
-                connection = await self._connect()
+                connection = await self._connect(share)
         except BaseException as error:
             for limit in held:
                 limit.release()
@@ -178,26 +202,38 @@ class Pool:
             self._emit(PoolWaited(self.name, waited))
         return connection
 
-    async def _connect(self) -> Connection:
-        if self._pool is None:
+    async def _connect(self, share: Share) -> Connection:
+        pool = self._of(share)
+        if pool is None:
             raise DatabaseUnavailable("The database cannot be reached.")
         try:
             while True:
-                connection = cast("Connection", await self._pool.acquire())
-                if time.monotonic() - connection.born < self.options.recycle:
+                connection = cast("Connection", await pool.acquire())
+                if await self._is_fit(connection):
                     return connection
-                await self._replace(connection)
+                self._invalid += 1
+                connection.terminate()
+                await self._release(connection, share)
+                self._invalid -= 1
         except (*LOST, asyncpg.PostgresError) as error:
             self._emit(ConnectionFailed(self.name, type(error).__name__))
             raise DatabaseUnavailable("The database cannot be reached.", details={"type": type(error).__name__}) from error
 
-    async def _replace(self, connection: Connection) -> None:
-        self._invalid += 1
-        try:
-            await connection.close(timeout=1)
-        finally:
-            await self._release(connection)
-            self._invalid -= 1
+    async def _is_fit(self, connection: Connection) -> bool:
+        """Whether a connection is young enough, and answers if it has been idle for long."""
+        now = time.monotonic()
+        if now - connection.life.born > self.options.recycle:
+            return False
+        if now - connection.life.used > PING_AFTER_SECONDS:
+            try:
+                await connection.execute("", timeout=1)
+            except (*LOST, asyncpg.PostgresError, TimeoutError):
+                return False
+        connection.life.used = now
+        return True
+
+    def _of(self, share: Share) -> asyncpg.Pool | None:
+        return self._joint if share is Share.JOINT else self._rest
 
     async def give_back(self, connection: Connection, share: Share, *, clean: bool) -> None:
         """Return a connection; one that is not `clean` is closed."""
@@ -205,23 +241,25 @@ class Pool:
         try:
             if not clean and not connection.is_closed():
                 connection.terminate()
-            await self._release(connection)
+            await self._release(connection, share)
         finally:
             self._limits[share].release()
             if share not in {Share.JOINT, Share.ALONE}:
                 self._limits[Share.ALONE].release()
 
-    async def _release(self, connection: Connection) -> None:
-        if self._pool is not None:
-            await self._pool.release(cast("asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", connection))
+    async def _release(self, connection: Connection, share: Share) -> None:
+        pool = self._of(share)
+        if pool is not None:
+            await pool.release(cast("asyncpg.pool.PoolConnectionProxy", connection))
 
     async def expire(self) -> None:
-        """Have every connection made anew, at its next use: after a schema change or a failover."""
-        if self._pool is not None:
-            await self._pool.expire_connections()
+        """Have every connection made anew, at its next use: after a failover."""
+        for pool in (self._joint, self._rest):
+            if pool is not None:
+                await pool.expire_connections()
 
     def status(self) -> PoolStatus:
-        """The pool now."""
-        size = self._pool.get_size() if self._pool is not None else 0
+        """The pools now, taken together."""
+        size = sum(pool.get_size() for pool in (self._joint, self._rest) if pool is not None)
         out = self._out
         return PoolStatus(size, max(size - out, 0), out, max(size - self.options.minimum, 0), self._invalid, self._waiting)

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from portico.engines.postgres.scoping import Guard, Whose, guard, settings, whose
 from portico.engines.postgres.statement import Statement, each, fixed, plain, statement
@@ -20,8 +21,8 @@ from portico.model.field import Field, FieldType
 from portico.query.bound import BoundQuery, Embedded, Output, Parameter, Target
 from portico.query.scoped import Count, Export, GetByKey, ListPage, ScopedQuery, ScopeRule
 
-ONE = sa.literal_column("1")
-ZERO = sa.literal_column("0")
+ONE: ColumnElement[Any] = sa.literal_column("1")
+ZERO: ColumnElement[Any] = sa.literal_column("0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def alone(kind: str) -> tuple[sa.CTE, Frame]:
     return ready, Frame(whose(kind), plain, ready.c.v, (ready,))
 
 
-def projection(query: BoundQuery, table: sa.FromClause, columns: Columns, grammar: Grammar, name: str = "x") -> sa.Lateral:
+def projection(query: BoundQuery, table: sa.FromClause, columns: Columns, grammar: Grammar, name: str = "x") -> LateralFromClause:
     """The answered members as a row of their own, whose JSON is the document."""
     members = [_member(output, columns, grammar) for output in query.outputs]
     return sa.select(*members).correlate(table).lateral(name)
@@ -101,7 +102,7 @@ class Reads:
 
     # --- one document by key ---------------------------------------------------------------------------------------------
 
-    def _get(self, plan: GetByKey, frame: Frame) -> sa.Lateral:
+    def _get(self, plan: GetByKey, frame: Frame) -> LateralFromClause:
         table, columns = self.table(plan.query.collection)
         limits = guard(plan.rule, plan.query.collection, columns, frame.scope, self.grammar)
         row = projection(plan.query, table, columns, self.grammar)
@@ -143,7 +144,7 @@ class Reads:
         found = self._page(plan, calls.frame)
         return statement(sa.select(calls.table.c.n, *found.c).select_from(calls.ready, calls.table, found))
 
-    def _page(self, plan: ListPage, frame: Frame) -> sa.Lateral:
+    def _page(self, plan: ListPage, frame: Frame) -> LateralFromClause:
         query = plan.query
         assert query.limit is not None, "a page has a limit"
         limit = frame.bind(query.limit)
@@ -151,7 +152,7 @@ class Reads:
         bodies = sa.func.array_agg(rows.c.body)
         joined = sa.func.array_to_string(_slice(bodies, limit), sa.literal_column("','"))
         counted = sa.func.count()
-        keys = [name for name in rows.c.keys() if name.startswith("k")]
+        keys = [column.key for column in rows.c if column.key.startswith("k")]
         last_values = [_element(sa.func.array_agg(rows.c[name]), limit) for name in keys]
         last = (
             sa.case((counted > limit, sa.cast(sa.func.json_build_array(*last_values), sa.Text)))
@@ -227,7 +228,7 @@ class Reads:
         for place, item in enumerate(query.order):
             key = both.c[f"o{place}"].desc() if item.descending else both.c[f"o{place}"].asc()
             again.append(key.nulls_first() if item.nulls_first else key.nulls_last())
-        names = [name for name in both.c.keys() if not name.startswith("o")]
+        names = [column.key for column in both.c if not column.key.startswith("o")]
         return sa.select(*(both.c[name] for name in names)).order_by(*again).limit(one_more).correlate(*frame.outer)
 
     def _filter(self, query: BoundQuery, columns: Columns, frame: Frame) -> list[ColumnElement[bool]]:

@@ -16,7 +16,7 @@ from portico.model.collection import Collection
 from portico.model.field import Base
 from portico.query.scoped import EverythingRule, OwnerRule, ParentRule, ScopeRule, SharedRule, TenantRule
 
-NOBODY = sa.literal_column("NULL::text")
+NOBODY: ColumnElement[Any] = sa.literal_column("NULL::text")
 
 
 JOINT_LOCK_TIMEOUT = "10ms"
@@ -28,7 +28,7 @@ def settings(name: str = "s", *, impatient: bool = False) -> sa.CTE:
     Args:
         impatient: wait for no lock longer than a few milliseconds: a joint write goes apart then, so that a lock delays one call alone.
     """
-    on = sa.literal_column("true")
+    on: ColumnElement[Any] = sa.literal_column("true")
     parts = [
         sa.func.set_config(sa.literal_column(f"'portico.{setting}'"), fixed(f"set_{setting}", sa.Text()), on)
         for setting in ("clients", "users", "all")
@@ -98,7 +98,7 @@ def guard(rule: ScopeRule, collection: Collection, columns: Columns, scope: Whos
         case TenantRule(name):
             column = columns[name]
             return Guard([], [scope.client_is(column, _own_type(collection, name))], sa.cast(column, sa.Text))
-        case OwnerRule(name, users, key, client):
+        case OwnerRule():
             return _owned(rule, collection, columns, scope, grammar, depth)
         case ParentRule(parent, local, foreign, above):
             source = grammar.table(parent, f"parent{depth}")

@@ -16,7 +16,7 @@ from portico.engines.postgres.types import encoder, typed, wire_type
 from portico.model.scope import Scope
 from portico.query.bound import Parameter
 
-_DIALECT = asyncpg_dialect()
+_DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]
 Argument = Callable[[Sequence[Call]], object]
 """Gives one argument of a statement for the calls that it runs."""
 

@@ -65,7 +65,7 @@ def _table(collection: Collection, default_schema: str) -> str:
 
 
 def _setting(name: str) -> str:
-    return f"(SELECT nullif(current_setting('{name}', true), ''))::text[]"
+    return f"(SELECT nullif(current_setting('{name}', true), '')::text[])::text[]"
 
 
 def _among(table: str, field: Field, setting: str) -> str:

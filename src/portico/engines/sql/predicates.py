@@ -24,7 +24,7 @@ Bind = Callable[[Parameter], Expression]
 class Grammar(Protocol):
     """How one SQL engine writes what is not common SQL. Every method gives an expression; none looks at values."""
 
-    def table(self, collection: Collection, alias: str) -> sa.TableClause | sa.Alias:
+    def table(self, collection: Collection, alias: str) -> sa.FromClause:
         """The collection's table under an alias."""
         ...
 
