@@ -113,6 +113,34 @@ def test_a_condition_means_the_same_as_a_parameter_and_inside_a_logic_tree(wish:
     assert one_values == other_values
 
 
+_fields = st.lists(st.sampled_from(["id", "status", "number", "metadata.a.b"]), unique=True, min_size=1)
+_sort_keys = st.tuples(st.sampled_from(["status", "number", "metadata.n"]), st.booleans(), st.sampled_from([None, "first", "last"]))
+_pages = st.tuples(st.none() | st.integers(0, 1_000), st.none() | st.integers(0, 100_000))
+
+
+@given(filters(), st.none() | _fields, st.lists(_sort_keys, max_size=3), _pages, st.none() | filters(), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_any_whole_query_is_bound_alike_from_both_syntaxes(wish, fields, sort, page, nested, inner):
+    limit, offset = page
+    body: dict[str, object] = {"filter": as_json(wish), "fields": fields, "limit": limit, "offset": offset}
+    body["sort"] = [
+        {"field": name, "direction": "desc" if down else "asc", **({"nulls": nulls} if nulls else {})} for name, down, nulls in sort
+    ]
+    body["include"] = {"lines": {"inner": inner, "include": {"invoice": {"filter": as_json(nested)}}}} if nested else None
+    selected = [name.replace(".", "->") for name in fields] if fields else ["*"]
+    selected += [f"lines{'!inner' if inner else ''}(*,invoice(*))"] if nested else []
+    order = [f"{name.replace('.', '->')}.{'desc' if down else 'asc'}{f'.nulls{nulls}' if nulls else ''}" for name, down, nulls in sort]
+    parameters = [as_query_string(wish), f"select={','.join(selected)}"]
+    parameters += [f"order={','.join(order)}"] if order else []
+    parameters += [f"limit={limit}"] if limit is not None else []
+    parameters += [f"offset={offset}"] if offset is not None else []
+    parameters += [f"lines.invoice.{as_query_string(nested)}"] if nested else []
+    one, one_values = from_query_string("&".join(parameters))
+    other, other_values = from_json(json.dumps(body))
+    assert one.query == other.query
+    assert one_values == other_values
+
+
 @given(filters())
 @settings(max_examples=100, deadline=None)
 def test_a_cursor_belongs_to_the_query_whatever_the_order_of_its_parameters(wish):
