@@ -54,7 +54,7 @@ def template(
     return "&".join(shape), tuple(values)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _is_plain(name: str, reserved: frozenset[str]) -> bool:
     """Whether the name is a field's, possibly of an embedded relation, and compares as text: no clause, and no ``->`` at its end."""
     decoded = decode(name)
@@ -72,7 +72,7 @@ def _plain_list(text: str) -> list[object] | None:
     return list[object](inner.split(",")) if inner else []
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _literal_values(part: str, reserved: frozenset[str], allowed: frozenset[str]) -> tuple[object, ...]:
     """The values of a parameter that stays in the template. Raises RequestError, UnicodeDecodeError."""
     name, _, value = part.partition("=")
