@@ -19,7 +19,8 @@ from portico.query.bind import bind, bind_filter, key_coercers
 from portico.query.bound import BoundQuery, Parameter, Special
 from portico.query.coerce import json_coercer
 from portico.query.cursor import cursor_state
-from portico.query.scoped import Assignment, Cascade, Change, Count, Create, Delete, EverythingRule, Export, GetByKey, ListPage, ScopeRule
+from portico.query.scoped import Assignment, Cascade, Change, Count, Create, Delete, Export, GetByKey, ListPage, ScopeRule
+from portico.service.tenancy import cascades_of, rule_for
 from portico.syntax.mongo import parse as parse_json
 from portico.syntax.postgrest import parse as parse_text
 
@@ -32,8 +33,6 @@ class Harness:
 
     engine: Engine
     collections: dict[str, Collection]
-    connect: Callable[[str], Sequence[tuple[Any, ...]]]
-    rules: dict[str, ScopeRule]
     scope: Scope = EVERYTHING
     actor: Actor = ACTOR
 
@@ -43,7 +42,7 @@ class Harness:
 
     def rule(self, name: str) -> ScopeRule:
         """The rule of a collection for this scope."""
-        return EverythingRule() if self.scope.everything else self.rules[name]
+        return rule_for(self.collections[name], self.scope, self.collections.get)
 
     def call(self, values: Sequence[object]) -> Call:
         """A call with these bound values."""
@@ -186,11 +185,15 @@ class Harness:
         bound = bind_filter(parsed.query.filter, self.collections[name])
         return bound.predicate, bound.values(parsed.values)
 
-    async def delete(self, name: str, *key: object, etag: str | None = None, cascades: tuple[Cascade, ...] = (), **options: Any) -> Answer:
+    def cascades(self, name: str) -> tuple[Cascade, ...]:
+        """What a delete of this collection's documents does to others."""
+        return cascades_of(self.collections[name], tuple(self.collections.values()), lambda collection: collection.audit)
+
+    async def delete(self, name: str, *key: object, etag: str | None = None, **options: Any) -> Answer:
         """Delete a document by its key."""
         parameters, found = self._key(name, key, 0)
         tag = Parameter(len(found), Special.SEARCH) if etag is not None else None
-        delete = Delete(self.collections[name], self.rule(name), key=parameters, etag=tag, cascades=cascades, **options)
+        delete = Delete(self.collections[name], self.rule(name), key=parameters, etag=tag, **options)
         return await self.run_one(self.engine.compile(delete), self.call((*found, *([etag] if etag is not None else []))))
 
     async def delete_matching(self, name: str, filter_: Mapping[str, object], *, limit: int | None = None, **options: Any) -> Changed:

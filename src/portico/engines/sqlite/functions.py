@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import re2
 
-from portico.engines.sqlite.storage import Stored, canonical_json, infinity, read_json
+from portico.engines.sqlite.storage import Stored, canonical_json, infinity, read_json, sortable_json
 
 ETAG_BYTES = 16
 _PATTERN_MEMORY = 1 << 20
@@ -275,6 +275,17 @@ def decimal_json(value: Stored, scale: int | None) -> str | None:
         return json_of(value)
 
 
+def sortable(value: Stored) -> str | None:
+    """A JSON text as one by which it sorts; NULL for a JSON null and for what is not JSON."""
+    if value is None:
+        return None
+    try:
+        parsed = read_json(_text(value))
+    except (ValueError, RecursionError):
+        return None
+    return None if parsed is None else sortable_json(parsed)
+
+
 def canonical(value: Stored) -> str | None:
     """A JSON text in its one canonical form, for comparisons; NULL for a JSON null and for what is not JSON."""
     if value is None:
@@ -321,5 +332,6 @@ _FUNCTIONS: tuple[tuple[str, int, Callable[..., Stored | bool]], ...] = (
     ("portico_uuid", 1, uuid_text),
     ("portico_decimal_json", 2, decimal_json),
     ("portico_canonical", 1, canonical),
+    ("portico_sortable", 1, sortable),
     ("portico_cast", 2, cast_value),
 )

@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.sql.predicates import Bind, Columns, Condition, Expression, predicate
+from portico.engines.sqlite.statement import Binder
 from portico.engines.sqlite.storage import is_foreign, is_scaled
 from portico.errors import InvalidParameter, NotSupported
 from portico.model.collection import Collection
 from portico.model.field import Base, FieldType
 from portico.query.ast import Operator
-from portico.query.bound import Comparison, Target
+from portico.query.bound import Comparison, Special, Target
 from portico.query.capabilities import Capability
 
 _NORMALISE = {
@@ -87,8 +88,10 @@ class SqliteGrammar:
 
     def compared(self, column: Expression, kind: FieldType) -> Expression:
         """A column as it is compared."""
-        if kind.array or kind.base is Base.JSON:
+        if kind.array:
             return sa.func.portico_canonical(column)
+        if kind.base is Base.JSON:
+            return sa.func.portico_sortable(column)
         if is_foreign(kind) and kind.base in _NORMALISE:
             return _NORMALISE[kind.base](column)
         if kind.base is Base.DECIMAL and not is_scaled(kind):
@@ -118,7 +121,7 @@ class SqliteGrammar:
             return sa.case((place.type().in_([text("true"), text("false")]), place.value()))
         if base in {Base.STRING, Base.TEXT}:
             return sa.case((place.type() == text("text"), place.value()))
-        return sa.func.portico_canonical(place.json())
+        return sa.func.portico_sortable(place.json())
 
     def output(self, target: Target, columns: Columns) -> Expression:
         """The value of `target` as a member of `json_object` (DESIGN, decision 2)."""
@@ -206,10 +209,15 @@ class SqliteGrammar:
             place = _Place(self._root(target, columns), target.steps)
             return sa.case((place.type() == text("array"), place.length())) == value
         if operator in {Operator.CONTAINS, Operator.CONTAINED, Operator.OVERLAPS}:
-            return self._containment(operator, target, columns, value)
+            return self._containment(node, target, columns, bind)
         return _COMPARE[operator](self.comparable(target, columns), value)
 
-    def _containment(self, operator: Operator, target: Target, columns: Columns, value: Expression) -> Condition:
+    def _containment(self, node: Comparison, target: Target, columns: Columns, bind: Bind) -> Condition:
+        assert node.value is not None, "bind gives these operators their value"
+        assert isinstance(bind, Binder), "the values of a call are bound"
+        operator, whole = node.operator, node.value.type is Special.JSON_TEXT
+        # The JSON itself, not the text by which it is compared.
+        value = bind.encoded(node.value, None, "json") if whole else bind(node.value)
         left = _Place(self._root(target, columns), target.steps).json()
         if operator is Operator.CONTAINS:
             return sa.func.portico_contains(left, value) == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import struct
 import uuid
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
@@ -22,6 +23,7 @@ Encoder = Callable[[object], Stored]
 """Turns a bound value into its stored form; None stays None."""
 
 MOST_SCALED_DIGITS = 18
+_MOST_DIGITS = 400
 _EXACT_FLOATS = 2**52
 _NUMBERS = {Base.INTEGER, Base.BIGINT, Base.FLOAT, Base.DECIMAL}
 
@@ -51,6 +53,43 @@ def _write(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def sortable_json(value: object) -> str:
+    """A text by which JSON values sort as on PostgreSQL: strings, numbers, booleans, arrays, objects. Equal values have equal texts.
+
+    Behind its last tab stands the value itself.
+    """
+    plain = _normal(value)
+    whole = _write(plain)
+    match plain:
+        case bool():
+            return f"3\t{whole}"
+        case str():
+            return f"1{plain}\t{whole}"
+        case int() | float() | Decimal():
+            return f"2{_float_order(float(plain)):016x}\t{whole}"
+        case list():
+            return f"4{len(plain):08x}\t{whole}"
+        case _:
+            return f"5\t{whole}"
+
+
+def _normal(value: object) -> object:
+    """Numbers that are equal in one form: 1.0 is 1."""
+    if isinstance(value, dict):
+        return {key: _normal(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_normal(item) for item in value]
+    if isinstance(value, Decimal) and value.is_finite():
+        return int(value) if value == value.to_integral_value() and value.adjusted() < _MOST_DIGITS else value.normalize()
+    return value
+
+
+def _float_order(value: float) -> int:
+    """A number of 64 bits that sorts as the float does."""
+    (bits,) = struct.unpack(">Q", struct.pack(">d", value))
+    return int(bits ^ 0xFFFF_FFFF_FFFF_FFFF) if bits >> 63 else int(bits | 1 << 63)
+
+
 def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
@@ -65,7 +104,7 @@ def encoder(kind: FieldType | Special, *, many: bool = False) -> Encoder | None:
     if many:
         return _list_encoder(encoder(kind))
     if isinstance(kind, Special):
-        return _canonical_text if kind is Special.JSON_TEXT else None
+        return _sortable_text if kind is Special.JSON_TEXT else None
     if kind.array:
         return _list_encoder(_member_encoder(kind.element))
     if is_scaled(kind):
@@ -77,6 +116,8 @@ def written(kind: FieldType) -> Encoder | None:
     """As `encoder`, for a value that is stored: a decimal is rounded to its scale, and must fit its digits. Raises OutOfRange."""
     if is_scaled(kind) and not kind.array:
         return _rounded(kind.precision or MOST_SCALED_DIGITS, kind.scale or 0)
+    if kind.base is Base.JSON and not kind.array:
+        return None
     if kind.base is Base.DECIMAL and not kind.array and kind.native is not None:
         return _decimal_text
     return encoder(kind)
@@ -132,8 +173,8 @@ def _rounded(precision: int, scale: int) -> Encoder:
     return encode
 
 
-def _canonical_text(value: object) -> Stored:
-    return None if value is None else canonical_json(read_json(cast("str", value)))
+def _sortable_text(value: object) -> Stored:
+    return None if value is None else sortable_json(read_json(cast("str", value)))
 
 
 def _decimal_text(value: object) -> Stored:
@@ -171,7 +212,7 @@ _ENCODERS: dict[Base, Encoder] = {
     Base.BOOLEAN: _truth,
     Base.FLOAT: _double,
     Base.DECIMAL: _double,
-    Base.JSON: _canonical_text,
+    Base.JSON: _sortable_text,
 }
 
 
@@ -195,6 +236,8 @@ def ordering_text(value: Stored, kind: FieldType) -> str:
         return "null"
     if isinstance(value, bytes):
         return _quote(base64.b64encode(value).decode())
+    if kind.base is Base.JSON and not kind.array and isinstance(value, str):
+        return value.rpartition("\t")[2]
     if is_scaled(kind) and isinstance(value, int) and not kind.array:
         return format(Decimal(value).scaleb(-(kind.scale or 0)), "f")
     if kind.base is Base.BOOLEAN and value in {0, 1}:

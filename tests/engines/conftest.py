@@ -1,0 +1,82 @@
+"""Engines for the compliance suite: each test runs on every engine, over tables of the collections that it declares."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import sqlalchemy as sa
+
+from portico.engines.base import Engine
+from portico.engines.postgres.engine import PostgresEngine
+from portico.engines.postgres.pool import PoolOptions
+from portico.engines.sql.companions_ddl import create_companions
+from portico.engines.sql.ddl import APP_SCHEMA, build_metadata
+from portico.engines.sqlite.engine import SqliteEngine
+from portico.events import discard
+from portico.model.collection import Collection
+from tests.engines.declarations import ROWS, THINGS
+from tests.engines.harness import Harness, OpenHarness, declared
+from tests.servers.postgres import PostgresDatabase
+
+SECRET = b"a secret of the tests, 32 bytes!"
+
+
+def create_tables(url: str, dialect: str, collections: tuple[Collection, ...]) -> None:
+    """Create the tables of collections, and the companion tables."""
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        if dialect == "postgresql":
+            connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {APP_SCHEMA}"))
+            connection.execute(sa.text(f"GRANT USAGE ON SCHEMA {APP_SCHEMA} TO appuser"))
+        build_metadata(collections, dialect=dialect).create_all(connection)
+        if dialect == "postgresql":
+            connection.execute(sa.text(f"GRANT ALL ON ALL TABLES IN SCHEMA {APP_SCHEMA} TO appuser"))
+            connection.execute(sa.text(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {APP_SCHEMA} TO appuser"))
+        create_companions(connection)
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The kinds of engines that every test of the suite runs on."""
+    return str(request.param)
+
+
+@pytest_asyncio.fixture
+async def open_harness(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenHarness]:
+    """Opens an engine over fresh tables of the declared collections; it is closed with the test."""
+    opened: list[Engine] = []
+
+    async def open_one(*documents: Mapping[str, object], **options: Any) -> Harness:
+        collections = declared(*documents)
+        engine: Engine
+        if backend == "sqlite":
+            path = tmp_path / "main.db"
+            create_tables(f"sqlite:///{path}", "sqlite", collections)
+            engine = SqliteEngine("main", path, secret=SECRET, emit=discard)
+        else:
+            database: PostgresDatabase = request.getfixturevalue("postgres_database")
+            collections = tuple(replace(item, schema=APP_SCHEMA) for item in collections)
+            create_tables(database.dsn("postgres").replace("postgresql://", "postgresql+psycopg://"), "postgresql", collections)
+            engine = PostgresEngine("main", PoolOptions(database.dsn()), schemas=[APP_SCHEMA], secret=SECRET, emit=discard)
+        await engine.start()
+        opened.append(engine)
+        return Harness(engine, {item.name: item for item in collections}, **options)
+
+    yield open_one
+    for engine in opened:
+        await engine.close()
+
+
+@pytest_asyncio.fixture
+async def things(open_harness: OpenHarness) -> Harness:
+    """An engine with the collection that has a field of each type, and its rows."""
+    harness = await open_harness(THINGS)
+    for row in ROWS:
+        await harness.create("things", row)
+    return harness
