@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from portico.errors import PorticoError
 from portico.model.collection import Collection
@@ -78,6 +78,26 @@ class Health:
     latency_ms: float
     pool: PoolStatus
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """How large a table is, as far as the database knows without reading it; None is unknown."""
+
+    schema: str | None
+    table: str
+    rows: int | None
+    bytes: int | None
+    dead_rows: int | None = None
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """An engine that knows how large its tables are."""
+
+    async def measure(self) -> Sequence[TableSize]:
+        """The sizes of the tables that are served. Raises PorticoError where the database is away."""
+        ...
 
 
 class Transaction(Protocol):
@@ -175,4 +195,4 @@ class Engine(Protocol):
         ...
 
 
-__all__ = ["Answer", "Call", "Compiled", "Engine", "Export", "Health", "Isolation", "Outcome", "PoolStatus", "Transaction"]
+__all__ = ["Answer", "Call", "Compiled", "Engine", "Export", "Health", "Isolation", "Measuring", "Outcome", "PoolStatus", "TableSize", "Transaction"]

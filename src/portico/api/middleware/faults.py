@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import PurePath
 
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -13,6 +14,7 @@ from portico.api.render import Send, send_json
 from portico.errors import (
     BodyTooLarge,
     InternalError,
+    InvalidParameter,
     InvalidRequest,
     MethodNotAllowed,
     PorticoError,
@@ -36,6 +38,9 @@ def translate(error: Exception, correlation_id: str, emit: Emit) -> PorticoError
     """The error to answer with. What is no error of Portico's is emitted as an `InternalFault`, by class and place alone."""
     if isinstance(error, HTTPException):
         return _of_framework(error)
+    if isinstance(error, RequestValidationError):
+        places = [".".join(str(part) for part in problem["loc"]) for problem in error.errors()]
+        return InvalidParameter(f"Malformed: {', '.join(places)}.", details={"parameters": places})
     if isinstance(error, PorticoError):
         if status_of(error) == 500:
             emit(InternalFault(type(error).__name__, where(error), correlation_id))

@@ -6,17 +6,15 @@ These are one class because each layer of its own costs every request a frame an
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from ipaddress import ip_address
 from time import perf_counter
 
 from portico.api.middleware import correlation
 from portico.api.middleware.bodies import limit_body
 from portico.api.middleware.faults import CLIENT_GONE, GONE, answer, translate
 from portico.api.render import App, Message, Receive, Scope, Send
-from portico.errors import Forbidden, HeadersTooLarge, InvalidParameter
+from portico.errors import HeadersTooLarge, InvalidParameter
 from portico.events import Emit, RequestEnded, RequestStarted
 
-_LOOPBACK = frozenset({b"localhost", b"127.0.0.1", b"[::1]", b""})
 _SINGLE = frozenset({
     b"authorization", b"x-api-key", b"apikey", b"x-client-id", b"x-user-id", b"x-correlation-id", b"content-length", b"content-type",
     b"content-encoding", b"host", b"idempotency-key", b"x-transaction-id",
@@ -34,16 +32,13 @@ class Front:
         app: what answers.
         emit: where events go.
         max_body_bytes, max_header_bytes: the limits of `Http`.
-        loopback_only: refuse a Host that is not this machine's: where calls need no credential, a page in a browser must not
-            reach the service by a name of its own.
     """
 
-    def __init__(self, app: App, *, emit: Emit, max_body_bytes: int, max_header_bytes: int, loopback_only: bool = False) -> None:
+    def __init__(self, app: App, *, emit: Emit, max_body_bytes: int, max_header_bytes: int) -> None:
         self._app = app
         self._emit = emit
         self._max_body_bytes = max_body_bytes
         self._max_header_bytes = max_header_bytes
-        self._loopback_only = loopback_only
         self._ids = correlation.CorrelationIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,11 +89,6 @@ class Front:
                 hint="Send long filters in the body of …/query.",
                 details={"limit": self._max_header_bytes},
             )
-        if self._loopback_only and not _is_loopback(headers.get(b"host", b"")):
-            raise Forbidden(
-                "Without credentials, Portico answers only to a name of this machine.",
-                hint="Call localhost, or set auth.required to true and send a key.",
-            )
 
 
 class _Answer:
@@ -139,14 +129,3 @@ def _merge_repeated(headers: dict[bytes, bytes], listed: list[tuple[bytes, bytes
             if name in _SINGLE and len(set(values)) > 1:
                 raise InvalidParameter(f"The header {name.decode('latin-1')} is there twice, with different values.")
             headers[name] = values[0] if name in _SINGLE else (b"; " if name == b"cookie" else b", ").join(values)
-
-
-def _is_loopback(host: bytes) -> bool:
-    name, colon, port = host.lower().rpartition(b":")
-    name = name if colon and port.isdigit() else host.lower()
-    if name in _LOOPBACK or name.endswith(b".localhost"):
-        return True
-    try:
-        return ip_address(name.decode("latin-1").strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -9,11 +9,12 @@ from typing import cast
 
 import asyncpg
 
-from portico.engines.base import Call, Compiled, Health, Isolation, Outcome, PoolStatus
+from portico.engines.base import Call, Compiled, Health, Isolation, Outcome, PoolStatus, TableSize
 from portico.engines.postgres.compiled import PostgresPlan, compile_plan, same_kind
 from portico.engines.postgres.errors import LOST, SCHEMA_CHANGED, lost, reported
 from portico.engines.postgres.execute import in_scope, run_alone, run_joint, set_scope
 from portico.engines.postgres.grammar import PostgresGrammar
+from portico.engines.postgres.introspect import measure, unsafe_reasons
 from portico.engines.postgres.pool import Connection, Pool, PoolOptions, Share
 from portico.engines.postgres.reflect import fingerprint, reflect
 from portico.engines.postgres.transaction import PostgresTransaction
@@ -197,6 +198,16 @@ class PostgresEngine:
         """A hash of what the catalog says of the served schemas."""
         async with self._pool.acquire(Share.ALONE) as connection:
             return await fingerprint(connection, self.schemas)
+
+    async def measure(self) -> Sequence[TableSize]:
+        """The sizes of the served tables, from the statistics."""
+        async with self._pool.acquire(Share.ALONE) as connection:
+            return await measure(connection, self.schemas)
+
+    async def unsafe_reasons(self) -> list[str]:
+        """Why the role must not serve in production: a sentence each; empty where nothing is wrong."""
+        async with self._pool.acquire(Share.ALONE) as connection:
+            return await unsafe_reasons(connection, self.schemas)
 
     async def health(self) -> Health:
         """One round trip within two seconds."""

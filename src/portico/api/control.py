@@ -1,0 +1,89 @@
+"""The control plane: typed routes for everything but the hot calls, with Portico's own answers to what no route takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from starlette.types import ASGIApp
+
+from portico.api.exchange import VARY
+from portico.api.render import JSON_TYPE, envelope, to_json
+from portico.model.identity import Identity
+from portico.service.authenticate import Authenticator
+from portico.service.health import HealthChecks
+from portico.service.monitor import Monitor
+from portico.service.schemas import Schemas
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What the routes work with.
+
+    Attributes:
+        service_name, version: of this installation. links: paths that `/` answers, by name. docs: whether `/docs` is served.
+    """
+
+    authenticator: Authenticator
+    health: HealthChecks
+    schemas: Schemas
+    monitor: Monitor
+    service_name: str
+    version: str
+    links: dict[str, str]
+    docs: bool
+
+
+def control_of(request: Request) -> Control:
+    """The `Control` that the application was made with."""
+    return cast("Control", request.app.state.control)
+
+
+async def identity_of(request: Request) -> Identity:
+    """Who calls. Raises Unauthenticated."""
+    authenticator = control_of(request).authenticator
+    headers: dict[bytes, bytes] = request.state.headers
+    identity = authenticator.lookup(headers) or await authenticator.authenticate(headers)
+    request.state.service = identity.service
+    return identity
+
+
+Parts = Annotated[Control, Depends(control_of)]
+Caller = Annotated[Identity, Depends(identity_of)]
+
+
+def answer(request: Request, data: object, message: str, *, status: int = 200) -> Response:
+    """An answer in the envelope; `message` as `render.envelope` takes it."""
+    body = envelope(to_json(data), message, str(request.state.correlation_id))
+    return _response(body, status, VARY)
+
+
+def bare(data: object, *, status: int = 200) -> Response:
+    """An answer whose shape is fixed elsewhere (probes, documents of other standards), without the envelope."""
+    return _response(to_json(data), status, (b"cache-control", b"no-store"))
+
+
+def _response(body: bytes, status: int, *headers: tuple[bytes, bytes]) -> Response:
+    response = Response(body, status)
+    response.raw_headers = [JSON_TYPE, (b"content-length", b"%d" % len(body)), *headers]
+    return response
+
+
+class _Application(FastAPI):
+    """FastAPI without its own answers to errors: they go up to the middleware, which holds the only ones."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The router, with what FastAPI's routes need around it."""
+        return AsyncExitStackMiddleware(self.router)
+
+
+def create_control(control: Control, routers: Sequence[APIRouter]) -> FastAPI:
+    """The application with the routes of `routers`. Its errors are left to the middleware around it, which answers them."""
+    app = _Application(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.control = control
+    for router in routers:
+        app.include_router(router)
+    return app

@@ -1,0 +1,311 @@
+"""The composition root: settings made into engines, store, services and one ASGI application.
+
+`create_app` is the factory that Granian's workers call. Nothing else puts the parts together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from portico import __version__
+from portico.api.clients import Clients
+from portico.api.collections import Collections
+from portico.api.control import Control, create_control
+from portico.api.dispatch import Dispatcher
+from portico.api.middleware.correlation import current as correlation_id
+from portico.api.middleware.front import Front
+from portico.api.middleware.loopback import LoopbackOnly
+from portico.api.render import App, Receive, Scope, Send
+from portico.api.routes import ROUTERS
+from portico.catalog.catalog import LiveCatalog, Served
+from portico.catalog.watch import watch
+from portico.wiring import declared_collections, main_database, open_engine
+from portico.engines.base import Engine
+from portico.errors import ConfigurationError, DatabaseUnavailable, PorticoError
+from portico.events import Emit, InternalFault
+from portico.observe import fan_out
+from portico.observe.lines import Lines
+from portico.observe.logging import Log, LogOptions, capture_records
+from portico.query.json_text import read_json
+from portico.query.limits import Limits
+from portico.service.authenticate import Authenticator
+from portico.service.coalesce import Coalescer
+from portico.service.documents import Documents
+from portico.service.health import HealthChecks
+from portico.service.imports import Imports
+from portico.service.issuer_keys import IssuerKeys
+from portico.service.linked_users import LinkedUsers
+from portico.service.monitor import Monitor
+from portico.service.plans import Plans
+from portico.service.schemas import Schemas
+from portico.service.tokens import Tokens, TrustedIssuer
+from portico.service.writes import Writes
+from portico.settings import Settings, load
+from portico.store.connect import open_reader
+from portico.store.readers import KeyReader
+from portico.syntax import mongo
+
+RETRY_SECONDS = 0.5
+"""How often a database that was away at the start is tried again."""
+
+Refused = Callable[[PorticoError], None]
+
+
+@dataclass(slots=True)
+class Service:
+    """Everything that lives as long as a worker, put together."""
+
+    settings: Settings
+    engines: dict[str, Engine]
+    catalog: LiveCatalog
+    documents: Documents
+    writes: Writes
+    authenticator: Authenticator
+    health: HealthChecks
+    monitor: Monitor
+    schemas: Schemas
+    emit: Emit
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def start(self) -> None:
+        """Open the databases, read the collections, and watch them.
+
+        A database that is away is tried again in the background, so that probes can say so.
+
+        Raises:
+            ConfigurationError: the settings, the declarations or the role are not fit to serve.
+        """
+        away = [engine for engine in self.engines.values() if not await self._open(engine)]
+        if away:
+            await self.catalog.reload(seen=self.catalog.current.version)
+        else:
+            await self.catalog.load()
+        self.tasks += [asyncio.create_task(self._reopen(engine), name=f"portico-open-{engine.name}") for engine in away]
+        await self.authenticator.start()
+        self.tasks.append(asyncio.create_task(watch(self.catalog, emit=self.emit), name="portico-watch"))
+
+    async def close(self) -> None:
+        """Stop watching, and close every connection once what runs has ended."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.authenticator.close()
+        for engine in self.engines.values():
+            with contextlib.suppress(PorticoError):
+                await engine.close()
+
+    async def _open(self, engine: Engine) -> bool:
+        """Whether the database is there. Raises ConfigurationError for a role that must not serve."""
+        try:
+            await engine.start()
+            await self._check_role(engine)
+        except DatabaseUnavailable:
+            return False
+        return True
+
+    async def _check_role(self, engine: Engine) -> None:
+        reasons = getattr(engine, "unsafe_reasons", None)
+        if reasons is None or not self.settings.environment.strict:
+            return
+        found = await reasons()
+        if found:
+            raise ConfigurationError(" ".join(found), hint=f"See databases.{engine.name}.connection_string.")
+
+    async def _reopen(self, engine: Engine) -> None:
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            try:
+                if await self._open(engine):
+                    return
+            except ConfigurationError as error:
+                # The service runs already: what it must not serve stays closed, and the log says why.
+                await engine.close()
+                self.emit(InternalFault(type(error).__name__, f"databases.{engine.name}", ""))
+                return
+
+
+def build(settings: Settings, emit: Emit) -> Service:
+    """Put the parts together. Nothing is connected yet. Raises ConfigurationError."""
+    secret = settings.derive_key("etag")
+    engines = {
+        name: open_engine(settings, name, secret=secret, emit=emit)
+        for name, database in settings.databases.items()
+        if database.type != "redis"
+    }
+    declared = declared_collections(settings)
+    served = [Served(engine, settings.databases[name].discover, engine.kind == "mongodb") for name, engine in engines.items()]
+    catalog = LiveCatalog(declared, served, emit=emit)
+    plans = Plans(
+        lambda: catalog.current, engines, limits=_limits(settings), emit=emit,
+        parse_filter=lambda text: mongo.parse({"filter": read_json(text)}),
+    )  # fmt: skip
+    documents = Documents(
+        plans, Coalescer(emit), cursor_secret=settings.derive_key("cursor"), emit=emit,
+        reload=lambda: catalog.reload(seen=catalog.current.version),
+    )  # fmt: skip
+    return Service(
+        settings=settings,
+        engines=engines,
+        catalog=catalog,
+        documents=documents,
+        writes=Writes(documents),
+        authenticator=_authenticator(settings, documents, emit),
+        health=HealthChecks(engines, main=main_database(settings), catalog=lambda: catalog.current),
+        monitor=Monitor(engines, catalog=lambda: catalog.current, documents=documents),
+        schemas=Schemas(lambda: catalog.current),
+        emit=emit,
+    )
+
+
+def assemble(service: Service) -> App:
+    """The ASGI application around a service: the dispatcher first, and the control plane for the rest."""
+    settings = service.settings
+    collections = Collections(service.documents, service.writes, Imports(service.writes))
+    control = Control(
+        authenticator=service.authenticator,
+        health=service.health,
+        schemas=service.schemas,
+        monitor=service.monitor,
+        service_name=settings.service_name,
+        version=__version__,
+        links=links(settings),
+        docs=settings.http.docs,
+    )
+    http = settings.http
+    front = Front(
+        create_control(control, ROUTERS), emit=service.emit, max_body_bytes=http.max_body_bytes, max_header_bytes=http.max_header_bytes
+    )
+    app: App = Dispatcher(
+        collections,
+        Clients(collections, service.documents, service.writes, service.authenticator, make_clients=not settings.environment.strict),
+        service.authenticator,
+        fallback=front,
+        max_body_bytes=http.max_body_bytes,
+        max_header_bytes=http.max_header_bytes,
+        emit=service.emit,
+    )
+    if settings.anonymous_service is not None:
+        app = LoopbackOnly(app)
+    if http.cors_origins:
+        from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415 - only where browsers may call
+
+        app = CORSMiddleware(
+            app, allow_origins=http.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["*"], max_age=600
+        )
+    return app
+
+
+def links(settings: Settings) -> dict[str, str]:
+    """The paths of the parts that are served, by name."""
+    docs = {"docs": "/docs"} if settings.http.docs else {}
+    return {"api": "/api/db", "openapi": "/openapi.json", **docs, "health": "/health"}
+
+
+def create_app(settings: Settings | None = None, *, refused: Refused | None = None) -> App:
+    """The application, as a worker serves it.
+
+    Args:
+        settings: in force; loaded from the environment and PORTICO_CONFIG where they are not given.
+        refused: told of the error that keeps the service from starting.
+    """
+    loaded = settings if settings is not None else load(None, os.environ)
+    lines, emit = _observed(loaded)
+    app: App | None = None
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal app
+        if scope["type"] == "lifespan":
+            await _lifespan(loaded, emit, lines, refused, receive, send, started)
+        elif app is not None:
+            await app(scope, receive, send)
+
+    def started(service: Service) -> None:
+        nonlocal app
+        app = assemble(service)
+
+    return served
+
+
+async def _lifespan(
+    settings: Settings, emit: Emit, lines: Lines, refused: Refused | None, receive: Receive, send: Send, started: Callable[[Service], None]
+) -> None:
+    """ASGI's lifespan: start, wait for the end, close."""
+    await receive()
+    service: Service | None = None
+    try:
+        service = build(settings, emit)
+        await service.start()
+    except PorticoError as error:
+        if refused is not None:
+            refused(error)
+        if service is not None:
+            await service.close()
+        lines.close()
+        await send({"type": "lifespan.startup.failed", "message": error.message})
+        return
+    started(service)
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await service.close()
+    lines.close()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def _observed(settings: Settings) -> tuple[Lines, Emit]:
+    observe = settings.observe
+    colour = observe.log_format == "text" or (observe.log_format == "auto" and sys.stdout.isatty())
+    lines = Lines(colour=colour, constant={"service_name": settings.service_name, "environment": settings.environment.value})
+    log = Log(lines, LogOptions(observe.log_level, observe.slow_query_ms, correlation_id.get))
+    capture_records(log)
+    return lines, fan_out([log.subscriber()])
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = settings.limits
+    return Limits(
+        default_limit=limits.page_default,
+        max_limit=limits.page_max,
+        included_limit=limits.page_max,
+        max_offset=limits.offset_max,
+        max_expressions=limits.filter_expressions,
+        max_depth=limits.filter_depth,
+        max_include_depth=limits.include_depth,
+        max_values=limits.in_values,
+    )
+
+
+def _authenticator(settings: Settings, documents: Documents, emit: Emit) -> Authenticator:
+    store = settings.store_database
+    keys = open_reader(lambda: store.connection.text())  # noqa: PLW0108 - `connection` is read anew: its password may be replaced
+    return Authenticator(
+        keys,
+        pepper=settings.derive_key("api-key-pepper"),
+        required=settings.anonymous_service is None,
+        tokens=_tokens(settings, keys, documents),
+        emit=emit,
+    )
+
+
+def _tokens(settings: Settings, services: KeyReader, documents: Documents) -> Tokens | None:
+    issuers = [
+        TrustedIssuer(
+            issuer=issuer.issuer,
+            audience=issuer.audience,
+            algorithms=issuer.algorithms,
+            keys=IssuerKeys(issuer.jwks_url),
+            provider=issuer.provider or issuer.issuer,
+            service_claim=issuer.service_claim,
+            client_claim=issuer.client_claim,
+            user_claim=issuer.user_claim,
+        )
+        for issuer in settings.auth.issuers
+    ]
+    return Tokens(issuers, services=services, users=LinkedUsers(documents)) if issuers else None
+
+
+__all__ = ["Service", "assemble", "build", "create_app", "links"]

@@ -1,0 +1,144 @@
+"""`portico serve`: starts the workers, says where everything is, and ends them in order."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from portico import __version__
+from portico.cli.common import ConfigOption, ExitCode, load_settings, print_error
+from portico.errors import ConfigurationError, PorticoError
+from portico.settings import Settings, unsafe_reasons
+
+HostOption = Annotated[str | None, typer.Option("--host", help="Address to listen on, instead of http.host.")]
+PortOption = Annotated[int | None, typer.Option("--port", min=0, max=65_535, help="Port to listen on, instead of http.port.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Worker processes, instead of http.workers.")]
+
+_RESPAWN_SECONDS = 0.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("serve")(serve)
+
+
+def serve(config: ConfigOption = None, host: HostOption = None, port: PortOption = None, workers: WorkersOption = None) -> None:
+    """Serve the API until SIGTERM or SIGINT; calls that run then are finished first."""
+    settings = _with_options(load_settings(config), host, port, workers)
+    reasons = unsafe_reasons(settings)
+    if reasons:
+        raise ConfigurationError("Portico does not start on unsafe settings.\n" + "\n".join(f"  - {reason}" for reason in reasons))
+    _prepare(settings)
+    _announce(settings)
+    sys.exit(_run(settings))
+
+
+def _with_options(settings: Settings, host: str | None, port: int | None, workers: int | None) -> Settings:
+    given = {"host": host, "port": port, "workers": workers}
+    http = settings.http.model_copy(update={name: value for name, value in given.items() if value is not None})
+    return settings.model_copy(update={"http": http})
+
+
+def _prepare(settings: Settings) -> None:
+    """Make the embedded database of a development machine where it is new, in a process of its own that gives its memory back."""
+    from portico.cli.embedded import needs_preparing, prepare  # noqa: PLC0415 - looked at only when serving
+
+    if not needs_preparing(settings):
+        return
+    child = get_context("fork").Process(target=prepare, args=(settings,), name="portico-prepare")
+    child.start()
+    child.join()
+    if child.exitcode:
+        raise ConfigurationError("The embedded database could not be prepared.", hint="Run `portico init-db` to see why.")
+
+
+def _announce(settings: Settings) -> None:
+    scheme = "https" if settings.http.tls_certificate else "http"
+    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
+    base = f"{scheme}://{host}:{settings.http.port}"
+    lines = [f"Portico {__version__} ({settings.environment.value})", f"  API      {base}/api/db"]
+    if settings.http.docs:
+        lines.append(f"  Docs     {base}/docs")
+    if settings.http.console:
+        lines.append(f"  Console  {base}/console")
+    lines.append(f"  Health   {base}/health")
+    if settings.anonymous_service is not None:
+        lines.append(f"Calls without a credential act as the service {settings.anonymous_service}: this is a development machine.")
+    for line in lines:
+        typer.echo(line)
+    sys.stdout.flush()
+
+
+def _run(settings: Settings) -> int:
+    """Run the workers to their end; gives the exit code."""
+    from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols  # noqa: PLC0415 - nothing else needs the server
+    from granian.server import Server  # noqa: PLC0415
+
+    http = settings.http
+    refusals = _Refusals()
+    server = Server(
+        "portico.app:create_app",
+        address=http.host,
+        port=http.port,
+        interface=Interfaces.ASGI,
+        workers=http.workers,
+        loop=Loops.uvloop,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=2048,
+        log_enabled=False,
+        respawn_failed_workers=True,
+        respawn_interval=_RESPAWN_SECONDS,
+        workers_kill_timeout=int(http.shutdown_seconds) or 1,
+        ssl_cert=Path(http.tls_certificate) if http.tls_certificate else None,
+        ssl_key=Path(http.tls_key) if http.tls_key else None,
+        ssl_protocol_min=SSLProtocols.tls12,
+        factory=True,
+    )
+    refusals.watch(server.signal_handler_interrupt)
+    try:
+        server.serve(target_loader=partial(_load, settings, refusals), wrap_loader=False)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else ExitCode.PROBLEM
+    else:
+        code = ExitCode.OK
+    return ExitCode.CONFIGURATION if refusals.heard else code
+
+
+def _load(settings: Settings, refusals: _Refusals) -> object:
+    """In a worker: the application, with the settings that were loaded already."""
+    from portico.app import create_app  # noqa: PLC0415 - in the worker alone
+
+    return create_app(settings, refused=refusals.tell)
+
+
+class _Refusals:
+    """How a worker that cannot start tells the process that keeps it: by a pipe, so that the reason is said once and nothing is respawned."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        self.heard = False
+
+    def tell(self, error: PorticoError) -> None:
+        """In a worker: say why it does not start."""
+        text = "\n".join([error.message, error.hint or ""])
+        os.write(self._write, text.encode()[:4000])
+
+    def watch(self, stop: object) -> None:
+        """In the parent: print the first reason, and call `stop`."""
+        threading.Thread(target=self._listen, args=(stop,), daemon=True, name="portico-refusals").start()
+
+    def _listen(self, stop: object) -> None:
+        text = os.read(self._read, 4096).decode("utf-8", "replace")
+        self.heard = True
+        message, _, hint = text.partition("\n")
+        print_error(ConfigurationError(message, hint=hint or None))
+        if callable(stop):
+            stop()

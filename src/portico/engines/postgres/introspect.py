@@ -1,0 +1,60 @@
+"""What PostgreSQL says of itself, for reports and for the checks at start: sizes of tables, and a role that may too much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from portico.engines.base import TableSize
+from portico.engines.postgres.errors import LOST, lost
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    # Generic in the stubs only.
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+
+_SIZES = """
+SELECT n.nspname AS schema, c.relname AS name, s.n_dead_tup AS dead, pg_total_relation_size(c.oid) AS bytes,
+       CASE WHEN c.relkind = 'p' THEN NULL ELSE greatest(c.reltuples::bigint, s.n_live_tup) END AS rows
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
+WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition"""
+
+_ROLE = "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
+
+# A member of the owner's role may alter the table and switch its policies off, like the owner itself.
+_OWNED = """
+SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('r', 'p') AND pg_has_role(current_user, c.relowner, 'USAGE')
+ORDER BY 1 LIMIT 1"""
+
+
+async def measure(connection: Connection, schemas: Sequence[str]) -> tuple[TableSize, ...]:
+    """The sizes of the tables of `schemas`, from the statistics: rows are an estimate. Raises DatabaseUnavailable."""
+    try:
+        rows = await connection.fetch(_SIZES, list(schemas))
+    except LOST as error:
+        raise lost(error, writing=False) from error
+    return tuple(TableSize(row["schema"], row["name"], row["rows"], row["bytes"], row["dead"]) for row in rows)
+
+
+async def unsafe_reasons(connection: Connection, schemas: Sequence[str]) -> list[str]:
+    """Why the role of this connection must not serve, a sentence each that says what to change. Raises DatabaseUnavailable."""
+    try:
+        role = await connection.fetchrow(_ROLE)
+        owned = await connection.fetchval(_OWNED, [*schemas, "portico"])
+    except LOST as error:
+        raise lost(error, writing=False) from error
+    if role is None:
+        return []
+    name = role["rolname"]
+    if role["rolsuper"]:
+        return [f"The role {name} is a superuser, whom row-level security does not bind: connect as an application role (appuser)."]
+    reasons = []
+    if role["rolbypassrls"]:
+        reasons.append(f"The role {name} bypasses row-level security: ALTER ROLE {name} NOBYPASSRLS, or connect as appuser.")
+    if owned is not None:
+        reasons.append(f"The role {name} owns tables ({owned}), or is a member of who does: give them to appowner, and connect as appuser.")
+    return reasons

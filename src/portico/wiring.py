@@ -1,0 +1,120 @@
+"""Settings made into engines and collections, for the service and for the commands that look at the same databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.metadata import entry_points
+from typing import cast
+
+from portico.builtin.declarations import DOCUMENTS_OF_ALL, SCHEMA, builtin_collections, builtin_database
+from portico.catalog.declare import declare, declare_all
+from portico.engines.base import Engine
+from portico.errors import ConfigurationError
+from portico.events import Emit
+from portico.model.collection import Collection
+from portico.settings import ConnectionUrl, Database, Settings
+from portico.settings.check import ENGINE_ENTRY_POINTS
+
+Factory = Callable[[Settings, str, bytes, Emit], Engine]
+
+_SYNCHRONOUS_COMMIT = {"async": "off", "local": "local", "remote": "on", "majority": "remote_apply"}
+
+
+def open_engine(settings: Settings, name: str, *, secret: bytes, emit: Emit) -> Engine:
+    """The engine of one configured database, not yet started. Raises ConfigurationError where none is installed for its type."""
+    kind = settings.databases[name].type
+    factory = _FACTORIES.get(kind) or _installed(kind)
+    if factory is None:
+        raise ConfigurationError(f"databases.{name}: there is no engine {kind}.", hint="Install one, or remove the database.")
+    return factory(settings, name, secret, emit)
+
+
+def types(settings: Settings) -> dict[str, str]:
+    """The type of each database by name, in the order of the settings."""
+    return {name: database.type for name, database in settings.databases.items()}
+
+
+def main_database(settings: Settings) -> str:
+    """The database that carries the service: that of the built-in collections, else the first that holds documents."""
+    known = types(settings)
+    return builtin_database(known) or next(name for name, kind in known.items() if kind != "redis")
+
+
+def declared_collections(settings: Settings) -> tuple[Collection, ...]:
+    """The built-in collections and those of the configuration.
+
+    A declaration that has a built-in collection's name is laid over it: what it leaves out stays as it is shipped.
+
+    Raises:
+        ConfigurationError: a declaration is wrong.
+    """
+    known = types(settings)
+    home = builtin_database(known)
+    shipped = {str(document["name"]): document for document in DOCUMENTS_OF_ALL} if home is not None else {}
+    over = {str(item.document.get("name")): item for item in settings.declarations if item.document.get("name") in shipped}
+    schema = SCHEMA if home is not None and known[home] == "postgresql" else None
+    builtin = [
+        collection if item is None else _laid_over(collection, {**shipped[collection.name], **item.document}, item.source)
+        for collection in (builtin_collections(home, schema=schema) if home is not None else ())
+        for item in (over.get(collection.name),)
+    ]
+    own = [(item.source, item.document) for item in settings.declarations if str(item.document.get("name")) not in over]
+    return (*builtin, *declare_all(own, [name for name, kind in known.items() if kind != "redis"]))
+
+
+def _laid_over(builtin: Collection, document: Mapping[str, object], source: str) -> Collection:
+    return replace(declare(document, source=source, database=builtin.database), schema=builtin.schema, origin="builtin")
+
+
+def postgres_schemas(settings: Settings, name: str) -> tuple[str, ...]:
+    """The schemas of a PostgreSQL database that are served: discovered ones first, then those of built-in and declared collections."""
+    declared = [item.schema or SCHEMA for item in declared_collections(settings) if item.database == name]
+    return tuple(dict.fromkeys((*settings.databases[name].discover, SCHEMA, *declared)))
+
+
+def _postgres(settings: Settings, name: str, secret: bytes, emit: Emit) -> Engine:
+    from portico.engines.postgres.engine import PostgresEngine  # noqa: PLC0415 - only the drivers that are used are imported
+    from portico.engines.postgres.pool import PoolOptions  # noqa: PLC0415
+
+    database = settings.databases[name]
+    pool = database.pool_settings
+    options = PoolOptions(
+        dsn=replace(_asyncpg_url(database.connection), password=None).text(),
+        password=_password(database),
+        minimum=pool.min_connections,
+        maximum=pool.max_connections,
+        timeout=pool.timeout_seconds,
+        recycle=pool.recycle_seconds,
+        statement_timeout=settings.limits.statement_timeout_seconds,
+        synchronous_commit=_SYNCHRONOUS_COMMIT[database.write_concern],
+    )
+    return PostgresEngine(name, options, schemas=postgres_schemas(settings, name), secret=secret, emit=emit)
+
+
+def _sqlite(settings: Settings, name: str, secret: bytes, emit: Emit) -> Engine:
+    from portico.engines.sqlite.engine import SqliteEngine, SqliteOptions  # noqa: PLC0415
+
+    options = SqliteOptions(statement_timeout=settings.limits.statement_timeout_seconds)
+    return cast("Engine", SqliteEngine(name, settings.databases[name].connection.database, secret=secret, emit=emit, options=options))
+
+
+_FACTORIES: dict[str, Factory] = {"postgresql": _postgres, "sqlite": _sqlite}
+
+
+def _installed(kind: str) -> Factory | None:
+    found = next(iter(entry_points(group=ENGINE_ENTRY_POINTS, name=kind)), None)
+    return None if found is None else cast("Factory", found.load())
+
+
+def _password(database: Database) -> Callable[[], str] | None:
+    # Asked at each connect, so that a rotated file counts from then on.
+    return (lambda: database.current_password() or "") if database.current_password() is not None else None
+
+
+def _asyncpg_url(url: ConnectionUrl) -> ConnectionUrl:
+    """The driver knows libpq's `sslmode`, and not SQLAlchemy's `ssl` for the same."""
+    if "ssl" not in url.options:
+        return url
+    options = {name: value for name, value in url.options.items() if name != "ssl"}
+    return replace(url, options={"sslmode": url.options["ssl"], **options})
