@@ -24,7 +24,6 @@ from portico.api.render import App, Receive, Scope, Send
 from portico.api.routes import ROUTERS
 from portico.catalog.catalog import LiveCatalog, Served
 from portico.catalog.watch import watch
-from portico.wiring import declared_collections, main_database, open_engine
 from portico.engines.base import Engine
 from portico.errors import ConfigurationError, DatabaseUnavailable, PorticoError
 from portico.events import Emit, InternalFault
@@ -49,6 +48,7 @@ from portico.settings import Settings, load
 from portico.store.connect import open_reader
 from portico.store.readers import KeyReader
 from portico.syntax import mongo
+from portico.wiring import declared_collections, main_database, open_engine
 
 RETRY_SECONDS = 0.5
 """How often a database that was away at the start is tried again."""

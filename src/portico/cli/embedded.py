@@ -10,7 +10,6 @@ from pathlib import Path
 import portico.builtin.migrations as shipped
 from portico.settings import Environment, Settings
 from portico.settings.root import DEFAULT
-from portico.store.schema import store_path
 
 _REVISION = "SELECT version_num FROM portico_alembic_version"
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -32,7 +31,7 @@ def needs_preparing(settings: Settings) -> bool:
     if name is None:
         return False
     file = Path(settings.databases[name].connection.database)
-    if not file.exists() or not store_path(str(file)).exists():
+    if not file.exists():
         return True
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from portico import __version__
 from portico.cli.common import ConfigOption, ExitCode, load_settings, print_error
+from portico.cli.embedded import needs_preparing, prepare
 from portico.errors import ConfigurationError, PorticoError
 from portico.settings import Settings, unsafe_reasons
+
+if TYPE_CHECKING:
+    from portico.api.render import App
 
 HostOption = Annotated[str | None, typer.Option("--host", help="Address to listen on, instead of http.host.")]
 PortOption = Annotated[int | None, typer.Option("--port", min=0, max=65_535, help="Port to listen on, instead of http.port.")]
@@ -48,15 +53,21 @@ def _with_options(settings: Settings, host: str | None, port: int | None, worker
 
 def _prepare(settings: Settings) -> None:
     """Make the embedded database of a development machine where it is new, in a process of its own that gives its memory back."""
-    from portico.cli.embedded import needs_preparing, prepare  # noqa: PLC0415 - looked at only when serving
-
     if not needs_preparing(settings):
         return
-    child = get_context("fork").Process(target=prepare, args=(settings,), name="portico-prepare")
+    child = get_context("fork").Process(target=_prepare_or_say_why, args=(settings,), name="portico-prepare")
     child.start()
     child.join()
     if child.exitcode:
-        raise ConfigurationError("The embedded database could not be prepared.", hint="Run `portico init-db` to see why.")
+        sys.exit(ExitCode.CONFIGURATION)
+
+
+def _prepare_or_say_why(settings: Settings) -> None:
+    try:
+        prepare(settings)
+    except PorticoError as error:
+        print_error(error)
+        sys.exit(ExitCode.CONFIGURATION)
 
 
 def _announce(settings: Settings) -> None:
@@ -112,7 +123,7 @@ def _run(settings: Settings) -> int:
     return ExitCode.CONFIGURATION if refusals.heard else code
 
 
-def _load(settings: Settings, refusals: _Refusals) -> object:
+def _load(settings: Settings, refusals: _Refusals) -> App:
     """In a worker: the application, with the settings that were loaded already."""
     from portico.app import create_app  # noqa: PLC0415 - in the worker alone
 
@@ -120,7 +131,7 @@ def _load(settings: Settings, refusals: _Refusals) -> object:
 
 
 class _Refusals:
-    """How a worker that cannot start tells the process that keeps it: by a pipe, so that the reason is said once and nothing is respawned."""
+    """How a worker that cannot start tells the process that keeps it: by a pipe, so that the reason is said once, without respawns."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -131,14 +142,13 @@ class _Refusals:
         text = "\n".join([error.message, error.hint or ""])
         os.write(self._write, text.encode()[:4000])
 
-    def watch(self, stop: object) -> None:
+    def watch(self, stop: Callable[[], object]) -> None:
         """In the parent: print the first reason, and call `stop`."""
         threading.Thread(target=self._listen, args=(stop,), daemon=True, name="portico-refusals").start()
 
-    def _listen(self, stop: object) -> None:
+    def _listen(self, stop: Callable[[], object]) -> None:
         text = os.read(self._read, 4096).decode("utf-8", "replace")
         self.heard = True
         message, _, hint = text.partition("\n")
         print_error(ConfigurationError(message, hint=hint or None))
-        if callable(stop):
-            stop()
+        stop()
