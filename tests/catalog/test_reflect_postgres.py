@@ -30,7 +30,8 @@ CREATE FUNCTION shop.check() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN N
 CREATE TRIGGER before_insert BEFORE INSERT ON shop.lines FOR EACH ROW EXECUTE FUNCTION shop.check();
 GRANT USAGE ON SCHEMA shop TO appuser;
 GRANT SELECT ON shop.lines, shop.events, shop.totals TO appuser;
-GRANT SELECT (region, id, mood, code, moods, names, total, rough, span, range, at, time, small, short, letters, loose, next) ON shop.orders TO appuser;
+GRANT SELECT (region, id, mood, code, moods, names, total, rough, span, range, at, time, small, short, letters, loose, next)
+  ON shop.orders TO appuser;
 """
 
 

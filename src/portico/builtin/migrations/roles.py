@@ -5,7 +5,7 @@ A login that may not create roles uses those that exist. Without `appowner`, the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 
@@ -57,22 +57,28 @@ def assume_owner(connection: sa.Connection) -> None:
         _create_schemas(connection, "")
 
 
-def grant_application(connection: sa.Connection) -> None:
-    """Let `appuser` change rows, and `backupuser` read them, in schema `app`: in what is there, and in what the owner creates later."""
-    grants = {
-        APPLICATION: ("SELECT, INSERT, UPDATE, DELETE", "USAGE, SELECT"),
-        BACKUP: ("SELECT", "SELECT"),
-    }
-    for role in existing_roles(connection) & set(grants):
-        tables, sequences = grants[role]
-        for statement in (
-            f"GRANT USAGE ON SCHEMA app TO {role}",
-            f"GRANT {tables} ON ALL TABLES IN SCHEMA app TO {role}",
-            f"GRANT {sequences} ON ALL SEQUENCES IN SCHEMA app TO {role}",
-            f"ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT {tables} ON TABLES TO {role}",
-            f"ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT {sequences} ON SEQUENCES TO {role}",
-        ):
-            connection.execute(sa.text(statement))
+_GRANTS = {APPLICATION: ("SELECT, INSERT, UPDATE, DELETE", "USAGE, SELECT"), BACKUP: ("SELECT", "SELECT")}
+
+
+def application_grants(roles: Iterable[str]) -> Iterator[str]:
+    """Statements that let `appuser` change rows, and `backupuser` read them, in schema `app`: what is there, and what the owner adds."""
+    for role in sorted(set(roles) & set(_GRANTS)):
+        tables, sequences = _GRANTS[role]
+        yield f"GRANT USAGE ON SCHEMA app TO {role}"
+        yield f"GRANT {tables} ON ALL TABLES IN SCHEMA app TO {role}"
+        yield f"GRANT {sequences} ON ALL SEQUENCES IN SCHEMA app TO {role}"
+        yield f"ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT {tables} ON TABLES TO {role}"
+        yield f"ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT {sequences} ON SEQUENCES TO {role}"
+
+
+def application_revokes(roles: Iterable[str]) -> Iterator[str]:
+    """Statements that undo `application_grants`."""
+    for role in sorted(set(roles) & set(_GRANTS)):
+        yield f"ALTER DEFAULT PRIVILEGES IN SCHEMA app REVOKE ALL ON SEQUENCES FROM {role}"
+        yield f"ALTER DEFAULT PRIVILEGES IN SCHEMA app REVOKE ALL ON TABLES FROM {role}"
+        yield f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA app FROM {role}"
+        yield f"REVOKE ALL ON ALL TABLES IN SCHEMA app FROM {role}"
+        yield f"REVOKE ALL ON SCHEMA app FROM {role}"
 
 
 def grant_tables(connection: sa.Connection, tables: Iterable[sa.Table], privileges: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
@@ -81,19 +87,6 @@ def grant_tables(connection: sa.Connection, tables: Iterable[sa.Table], privileg
         for table in tables:
             name = connection.dialect.identifier_preparer.format_table(table)
             connection.exec_driver_sql(f"GRANT {privileges if role == APPLICATION else 'SELECT'} ON {name} TO {role}")
-
-
-def revoke_application(connection: sa.Connection) -> None:
-    """Undo `grant_application`."""
-    for role in existing_roles(connection) & {APPLICATION, BACKUP}:
-        for statement in (
-            f"ALTER DEFAULT PRIVILEGES IN SCHEMA app REVOKE ALL ON SEQUENCES FROM {role}",
-            f"ALTER DEFAULT PRIVILEGES IN SCHEMA app REVOKE ALL ON TABLES FROM {role}",
-            f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA app FROM {role}",
-            f"REVOKE ALL ON ALL TABLES IN SCHEMA app FROM {role}",
-            f"REVOKE ALL ON SCHEMA app FROM {role}",
-        ):
-            connection.execute(sa.text(statement))
 
 
 def existing_roles(connection: sa.Connection) -> set[str]:

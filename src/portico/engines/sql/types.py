@@ -2,7 +2,7 @@
 
 SQLite has no types of its own for most of these, so what is stored is fixed here: a UUID as its 36 characters, a datetime as
 ``YYYY-MM-DDTHH:MM:SS.ffffffZ``, JSON and arrays as JSON text, a decimal as an integer scaled by its declared digits. The type name in
-SQLite's DDL says which (`SQLITE_NAMES`, ``SCALED_INT(12,2)``, ``UUID_ARRAY_TEXT``), so that reflection finds the same field type again.
+SQLite's DDL says which (`SQLITE_NAMES`, ``SCALED_DECIMAL(12,2)``, ``UUID_ARRAY_TEXT``), so that reflection finds the same field type again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,8 +24,8 @@ from portico.model.field import Base, FieldType
 DATETIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 """How SQLite stores a datetime: fixed width, in UTC, so that the order of the texts is the order of the times."""
 
-SCALED_INTEGER = "SCALED_INT"
-"""SQLite's type name of a decimal that is stored as a scaled integer; INT in the name gives the column integer affinity."""
+SCALED_DECIMAL = "SCALED_DECIMAL"
+"""SQLite's type name of a decimal that is stored as a scaled integer: its numeric affinity leaves integers as they are."""
 
 MOST_SCALED_DIGITS = 18
 """A scaled integer of more digits does not fit SQLite's 64 bits."""
@@ -112,12 +112,12 @@ class SqliteDecimal(TypeDecorator[Decimal]):
     cache_ok = True
 
     def __init__(self, precision: int, scale: int) -> None:
-        super().__init__(f"{SCALED_INTEGER}({precision},{scale})")
+        super().__init__(f"{SCALED_DECIMAL}({precision},{scale})")
         self.precision, self.scale = precision, scale
 
     def process_bind_param(self, value: Decimal | int | None, _dialect: Dialect) -> int | None:
-        """The scaled integer, rounded half to even where there are more digits than the scale."""
-        return None if value is None else int(Decimal(value).scaleb(self.scale).to_integral_value())
+        """The scaled integer, rounded half away from zero where there are more digits than the scale, as PostgreSQL does."""
+        return None if value is None else int(Decimal(value).scaleb(self.scale).to_integral_value(ROUND_HALF_UP))
 
     def process_result_value(self, value: object, _dialect: Dialect) -> Decimal | None:
         """The decimal, with all digits of its scale."""

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from portico.engines.sql.types import SCALED_INTEGER, SQLITE_NAMES
+from portico.engines.sql.types import SCALED_DECIMAL, SQLITE_NAMES
 from portico.model.collection import Collection, Index, IndexField, Relation
 from portico.model.companions import SQLITE_PREFIX
 from portico.model.field import Base, Cascade, Constraints, Default, Field, FieldType, Reference
@@ -120,7 +120,7 @@ def field_type(declared: str) -> FieldType:
     array = _ARRAY_NAME.fullmatch(name)
     if array is not None and array[1].lower() in Base._value2member_map_:
         return FieldType(Base(array[1].lower()), array=True)
-    if name == SCALED_INTEGER:
+    if name == SCALED_DECIMAL:
         return FieldType(Base.DECIMAL, precision=first, scale=second or 0)
     if name in _OWN:
         return FieldType(_OWN[name])

@@ -9,37 +9,56 @@ from __future__ import annotations
 from alembic import op
 
 from portico.builtin.declarations import builtin_collections
-from portico.builtin.migrations.roles import assume_owner, create_roles, grant_application, revoke_application
+from portico.builtin.migrations.roles import (
+    APPLICATION,
+    BACKUP,
+    application_grants,
+    application_revokes,
+    assume_owner,
+    create_roles,
+    existing_roles,
+)
 from portico.builtin.migrations.support import on_postgresql
 from portico.engines.sql.policies import disable_policy, enable_policy
+from portico.model.collection import Collection
 
 revision = "005_row_level_security"
 down_revision = "004_add_indexes"
 branch_labels = None
 depends_on = None
 
+_ROLES = {APPLICATION, BACKUP}
+"""Whom SQL that is written without a database grants to."""
+
 
 def upgrade() -> None:
     """Create the roles, hand the tables to their owner, grant, and enable the policies."""
     if not on_postgresql():
         return
-    create_roles(op.get_bind())
-    assume_owner(op.get_bind())
-    grant_application(op.get_bind())
+    roles = _ROLES
+    if not op.get_context().as_sql:
+        create_roles(op.get_bind())
+        assume_owner(op.get_bind())
+        roles = existing_roles(op.get_bind())
+    for statement in application_grants(roles):
+        op.execute(statement)
     known = {collection.name: collection for collection in builtin_collections("")}
-    for collection in known.values():
-        # Events belong to no tenant, and a policy would keep PostgreSQL from using the inverted indexes over them.
-        if collection.security.access_control != "undeclared":
-            for statement in enable_policy(collection, known):
-                op.execute(statement)
+    for collection in _guarded():
+        for statement in enable_policy(collection, known):
+            op.execute(statement)
 
 
 def downgrade() -> None:
     """Drop the policies and revoke the grants."""
     if not on_postgresql():
         return
-    for collection in builtin_collections(""):
-        if collection.security.access_control != "undeclared":
-            for statement in disable_policy(collection):
-                op.execute(statement)
-    revoke_application(op.get_bind())
+    for collection in _guarded():
+        for statement in disable_policy(collection):
+            op.execute(statement)
+    for statement in application_revokes(_ROLES if op.get_context().as_sql else existing_roles(op.get_bind())):
+        op.execute(statement)
+
+
+def _guarded() -> list[Collection]:
+    # Events belong to no tenant, and a policy would keep PostgreSQL from using the inverted indexes over them.
+    return [collection for collection in builtin_collections("") if collection.security.access_control != "undeclared"]

@@ -1,0 +1,90 @@
+"""`verify_schema` says every difference between the database and the declarations, a line each."""
+
+import pytest
+
+from portico.builtin.init import init_database
+from portico.builtin.verify import verify_schema
+from portico.catalog.declare import declare
+from tests.migrations.conftest import Target
+from tests.migrations.test_init import INVOICES, LINES
+
+pytestmark = pytest.mark.migrations
+
+
+def kinds(target: Target, *declared: object) -> dict[str, str]:
+    with target.begin() as connection:
+        return {item.where.removeprefix(target.prefix): item.kind for item in verify_schema(connection, declared)}  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def ready(target: Target) -> Target:
+    init_database(target.url, declared=[LINES, INVOICES])
+    return target
+
+
+def execute(target: Target, *statements: str) -> None:
+    with target.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement.format(target.prefix))
+        connection.commit()
+
+
+def test_a_database_that_was_initialized_has_no_difference(ready: Target):
+    assert kinds(ready, INVOICES, LINES) == {}
+
+
+def test_an_empty_database_lacks_every_table(target: Target):
+    found = kinds(target)
+    assert set(found.values()) <= {"missing_table", "missing_policy"}
+    assert found["clients"] in ("missing_table", "missing_policy")
+
+
+def test_a_missing_table_column_and_index_are_each_said(ready: Target):
+    execute(
+        ready, "DROP TABLE {}diagrams", "ALTER TABLE {}wireframes DROP COLUMN preview_url", f"DROP INDEX {ready.prefix}idx_users_active"
+    )
+    found = kinds(ready, INVOICES, LINES)
+    assert found["wireframes.preview_url"] == "missing_column"
+    assert found["users.idx_users_active"] == "missing_index"
+    assert found["diagrams"] in ("missing_table", "missing_policy")
+
+
+def test_a_declared_collection_that_changed_differs_by_type_default_and_key(ready: Target):
+    fields = [
+        {"name": "id", "type": "uuid", "default_value": "uuid7", "constraints": ["primary_key"]},
+        {"name": "client_id", "type": "string(255)", "constraints": ["references:clients.id:cascade"]},
+        {"name": "total", "type": "decimal(14,2)", "default_value": 1.5},
+        {"name": "status", "type": "enum(draft,sent)", "default_value": "sent"},
+        {"name": "tags", "type": "string[]", "constraints": ["unique"]},
+    ]
+    changed = declare({"name": "invoices", "fields": fields, "security": {"tenant_field": "client_id"}}, source="t")
+    with ready.begin() as connection:
+        found = {(item.where.removeprefix(ready.prefix), item.kind) for item in verify_schema(connection, [changed, LINES])}
+    assert found == {
+        ("invoices.total", "wrong_type"),
+        ("invoices.status", "wrong_default"),
+        ("invoices.client_id", "not_nullable"),
+        ("invoices.client_id", "missing_foreign_key"),
+        ("invoices.tags", "missing_unique"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("statement", "where", "kind"),
+    [
+        ("CREATE TABLE app.stranger (id int)", "stranger", "extra_table"),
+        ("ALTER TABLE app.documents NO FORCE ROW LEVEL SECURITY", "documents", "missing_policy"),
+        ("ALTER TABLE app.users ALTER role DROP DEFAULT", "users.role", "wrong_default"),
+        ("ALTER TABLE app.users ALTER full_name DROP NOT NULL", "users.full_name", "nullable"),
+        ("ALTER TABLE app.documents ALTER status TYPE text", "documents.status", "wrong_type"),
+        ("ALTER TABLE app.messages DROP CONSTRAINT fk_messages_conversation_id", "messages.conversation_id", "missing_foreign_key"),
+        ("ALTER TABLE app.users DROP CONSTRAINT uq_users_username", "users.username", "missing_unique"),
+    ],
+)
+def test_what_somebody_altered_by_hand_is_said(ready: Target, statement: str, where: str, kind: str):
+    if ready.postgres is None:
+        # SQLite cannot alter a column; what it can is tested above.
+        assert kinds(ready, INVOICES, LINES) == {}
+        return
+    execute(ready, statement)
+    assert kinds(ready, INVOICES, LINES) == {where: kind}
