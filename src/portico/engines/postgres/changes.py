@@ -43,6 +43,11 @@ class Changes:
         final = self._answer(plan, old, new, outer=False)
         return statement(self._with_audit(plan, old, new, final), parameters_of(plan))
 
+    def locking(self, plan: Change | Delete, kind: str) -> Statement:
+        """Only lock the rows: every field as ``c_name``, `etag` and `tenant`. The transaction around it sets the scope."""
+        old = self._locked(plan, Frame(whose(kind), plain, ONE, ()))
+        return statement(sa.select(*old.c), parameters_of(plan))
+
     def _locked(self, plan: Change | Delete, frame: Frame) -> sa.CTE:
         """The rows before the change, locked: the change joins them, so "before" is what it really changed."""
         collection = plan.collection

@@ -12,7 +12,7 @@ import asyncpg
 from portico.engines.base import Call, Compiled, Health, Isolation, Outcome, PoolStatus, TableSize
 from portico.engines.postgres.compiled import PostgresPlan, compile_plan, same_kind
 from portico.engines.postgres.errors import LOST, SCHEMA_CHANGED, lost, reported
-from portico.engines.postgres.execute import in_scope, run_alone, run_joint, set_scope
+from portico.engines.postgres.execute import in_scope, needs_transaction, run_alone, run_joint, set_scope
 from portico.engines.postgres.grammar import PostgresGrammar
 from portico.engines.postgres.introspect import measure, unsafe_reasons
 from portico.engines.postgres.pool import Connection, Pool, PoolOptions, Share
@@ -102,7 +102,7 @@ class PostgresEngine:
 
     async def _alone(self, plan: PostgresPlan, call: Call, timeout: float) -> Outcome:
         """One call's statement: committed on return, or rolled back and raised."""
-        if isinstance(plan.query, Change | Delete) and not plan.query.key:
+        if needs_transaction(plan.query):
             return await self._in_transaction(plan, call, timeout)
         share = Share.LOCKING if isinstance(plan.query, Change | Delete) else Share.ALONE
         connection = await self._pool.take(share)

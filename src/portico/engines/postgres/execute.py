@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from portico.engines.base import Answer, Call, Outcome
+from portico.engines.postgres.cascades import Cascading
 from portico.engines.postgres.compiled import PostgresPlan
 from portico.engines.postgres.errors import reported
 from portico.engines.postgres.statement import Statement, array_literal
@@ -37,11 +38,18 @@ async def fetch(
         raise reported(error, plan.collection, deleting=isinstance(plan.query, Delete)) from error
 
 
+def needs_transaction(query: ScopedQuery) -> bool:
+    """Whether a write is more than one statement: filter-wide, or with cascades."""
+    return (isinstance(query, Change | Delete) and not query.key) or (isinstance(query, Delete) and bool(query.cascades))
+
+
 async def run_alone(connection: Connection, plan: PostgresPlan, call: Call, timeout: float | None) -> Answer:
     """One call's own statement. A filter-wide change needs a transaction that is open, and sets its scope itself."""
     query = plan.query
-    if isinstance(query, Change | Delete) and not query.key:
+    if needs_transaction(query):
         await set_scope(connection, call.scope)
+    if isinstance(query, Delete) and query.cascades:
+        await Cascading(connection, plan, call, timeout).run()
     rows = await fetch(connection, plan, plan.alone(call.scope.kind), [call], timeout)
     match query:
         case Create():
@@ -136,4 +144,4 @@ def changed(query: Change | Delete, rows: Sequence[asyncpg.Record], call: Call) 
     return Changed(len(rows), body)
 
 
-__all__ = ["DocumentNotFound", "create_together", "in_scope", "run_alone", "run_joint", "set_scope"]
+__all__ = ["DocumentNotFound", "create_together", "in_scope", "needs_transaction", "run_alone", "run_joint", "set_scope"]

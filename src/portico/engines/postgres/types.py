@@ -12,6 +12,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from portico.model.field import Base, FieldType
 from portico.query.bound import Special
+from portico.query.patterns import to_postgres
 
 
 class Native(UserDefinedType[str]):
@@ -93,6 +94,7 @@ Encoder = Callable[[object], object]
 
 def encoder(kind: FieldType | Special, *, many: bool = False) -> Encoder | None:
     """What turns a bound value into what asyncpg takes, or None where it already is."""
-    if isinstance(kind, FieldType) and kind.base in {Base.DECIMAL, Base.FLOAT} and not many and not kind.array:
-        return cast("Encoder", float) if kind.base is Base.FLOAT else None
+    if kind is Special.PATTERN:
+        translate = cast("Encoder", to_postgres)
+        return (lambda values: [translate(value) for value in cast("list[object]", values)]) if many else translate
     return None
