@@ -10,7 +10,8 @@ from portico.model.field import Base, Default, Reference
 SCHEMA = """
 CREATE TABLE authors (id INTEGER PRIMARY KEY, email VARCHAR(50) UNIQUE NOT NULL, born DATETIME, half REAL GENERATED ALWAYS AS (id / 2.0));
 CREATE TABLE books (
-  isbn TEXT, edition INT, author INTEGER REFERENCES authors ON DELETE CASCADE, note TEXT DEFAULT 'x', PRIMARY KEY (isbn, edition)) WITHOUT ROWID;
+  isbn TEXT, edition INT,
+  author INTEGER REFERENCES authors ON DELETE CASCADE, note TEXT DEFAULT 'x', PRIMARY KEY (isbn, edition)) WITHOUT ROWID;
 CREATE TABLE loans (isbn TEXT, edition INT, FOREIGN KEY (isbn, edition) REFERENCES books (isbn, edition) ON DELETE SET NULL);
 CREATE INDEX books_by_author ON books (author, note DESC);
 CREATE INDEX partly ON books (note) WHERE note <> '';

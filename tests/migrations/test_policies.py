@@ -25,7 +25,8 @@ def fill(database: PostgresDatabase) -> None:
     statements = f"""
     SELECT set_config('portico.all', 'on', false);
     INSERT INTO app.clients (id, name) VALUES ('acme', 'Acme'), ('globex', 'Globex'), ('a,b', 'Comma');
-    INSERT INTO app.users (user_id, client_id, full_name) VALUES ('{ALICE}', 'acme', 'Alice'), ('{BOB}', 'acme', 'Bob'), ('{GINA}', 'globex', 'Gina');
+    INSERT INTO app.users (user_id, client_id, full_name)
+    VALUES ('{ALICE}', 'acme', 'Alice'), ('{BOB}', 'acme', 'Bob'), ('{GINA}', 'globex', 'Gina');
     INSERT INTO app.user_identities (user_id, provider, subject) SELECT user_id, 'p', user_id::text FROM app.users;
     INSERT INTO app.document_metadata (client_id, filename, file_size, file_type, file_path) SELECT id, 'f', 1, 't', '/' FROM app.clients;
     INSERT INTO app.documents (user_id, project_name, content) SELECT user_id, 'p', 'c' FROM app.users;

@@ -31,9 +31,15 @@ def fill(target: Target) -> None:
     prefix = target.prefix
     statements = [
         "INSERT INTO {}clients (id, name) VALUES ('acme', 'Acme'), ('globex', 'Globex')",
-        f"INSERT INTO {{}}users (user_id, client_id, full_name, username) VALUES ('{USER}', 'acme', 'A', 'a'), ('{OTHER}', 'globex', 'G', 'g')",
+        (
+            "INSERT INTO {}users (user_id, client_id, full_name, username) "
+            f"VALUES ('{USER}', 'acme', 'A', 'a'), ('{OTHER}', 'globex', 'G', 'g')"
+        ),
         f"INSERT INTO {{}}user_identities (user_id, provider, subject) VALUES ('{USER}', 'google', '1')",
-        "INSERT INTO {}document_metadata (client_id, filename, file_size, file_type, file_path) VALUES ('acme', 'a.txt', 1, 'text/plain', '/a')",
+        (
+            "INSERT INTO {}document_metadata (client_id, filename, file_size, file_type, file_path) "
+            "VALUES ('acme', 'a.txt', 1, 'text/plain', '/a')"
+        ),
         f"INSERT INTO {{}}documents (user_id, project_name, content) VALUES ('{USER}', 'p', 'c')",
         f"INSERT INTO {{}}wireframes (user_id, title) VALUES ('{USER}', 't')",
         f"INSERT INTO {{}}conversations (conversation_id, user_id, title) VALUES ('{OTHER}', '{USER}', 't')",
@@ -144,7 +150,11 @@ def test_the_sql_can_be_read_without_a_database():
 
 
 def test_a_migration_that_fails_leaves_nothing(target: Target):
-    with pytest.raises(RuntimeError), target.engine.begin() as connection:
-        upgrade(connection, "003_add_metadata")
-        raise RuntimeError
+    def migrate_and_fail() -> None:
+        with target.engine.begin() as connection:
+            upgrade(connection, "003_add_metadata")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        migrate_and_fail()
     assert tables(target) <= {"sqlite_sequence"}

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portico.builtin.declarations import builtin_database
-from portico.catalog.declare import declare_all
 from portico.errors import ConfigurationError
 from portico.model.collection import Collection
 from portico.settings import Settings
+from portico.wiring import declared_collections
 
 SQL_TYPES = ("postgresql", "sqlite")
 
@@ -40,8 +40,8 @@ def sql_databases(settings: Settings, only: str | None) -> Iterator[SqlDatabase]
         ConfigurationError: a declaration is wrong, or there is no such SQL database.
     """
     types = {name: database.type for name, database in settings.databases.items()}
-    documents = [name for name, kind in types.items() if kind != "redis"]
-    declared = declare_all([(item.source, item.document) for item in settings.declarations], documents)
+    # A declaration that is laid over a built-in collection makes no table of its own.
+    declared = [item for item in declared_collections(settings) if item.origin != "builtin"]
     chosen = [name for name, kind in types.items() if kind in SQL_TYPES and only in (None, name)]
     if not chosen:
         raise ConfigurationError(f"There is no SQL database {only!r}." if only else "No SQL database is configured.")
