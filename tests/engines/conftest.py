@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from portico.engines.sql.ddl import APP_SCHEMA, build_metadata
 from portico.engines.sqlite.engine import SqliteEngine
 from portico.events import discard
 from portico.model.collection import Collection
-from tests.engines.declarations import ROWS, THINGS
+from portico.model.scope import EVERYTHING
+from tests.engines.declarations import ANN, BEN, EVE, FAMILY, OF_ANN, OF_BEN, OF_EVE, ROWS, THINGS
 from tests.engines.harness import Harness, OpenHarness, declared
 from tests.servers.postgres import PostgresDatabase
 
@@ -58,15 +61,24 @@ async def open_harness(backend: str, request: pytest.FixtureRequest, tmp_path: P
         if backend == "sqlite":
             path = tmp_path / "main.db"
             create_tables(f"sqlite:///{path}", "sqlite", collections)
+
+            async def fetch(sql: str) -> Sequence[Sequence[Any]]:
+                with closing(sqlite3.connect(path)) as connection:
+                    return connection.execute(sql).fetchall()
+
             engine = SqliteEngine("main", path, secret=SECRET, emit=discard)
         else:
             database: PostgresDatabase = request.getfixturevalue("postgres_database")
             collections = tuple(replace(item, schema=APP_SCHEMA) for item in collections)
             create_tables(database.dsn("postgres").replace("postgresql://", "postgresql+psycopg://"), "postgresql", collections)
+
+            async def fetch(sql: str) -> Sequence[Sequence[Any]]:
+                return database.execute(sql)
+
             engine = PostgresEngine("main", PoolOptions(database.dsn()), schemas=[APP_SCHEMA], secret=SECRET, emit=discard)
         await engine.start()
         opened.append(engine)
-        return Harness(engine, {item.name: item for item in collections}, **options)
+        return Harness(engine, {item.name: item for item in collections}, fetch, **options)
 
     yield open_one
     for engine in opened:
@@ -79,4 +91,21 @@ async def things(open_harness: OpenHarness) -> Harness:
     harness = await open_harness(THINGS)
     for row in ROWS:
         await harness.create("things", row)
+    return harness
+
+
+@pytest_asyncio.fixture
+async def family(open_harness: OpenHarness) -> Harness:
+    """Two tenants: Ann and Ben of one, Eve of the other, with a conversation and two messages each."""
+    harness = await open_harness(*FAMILY, scope=EVERYTHING)
+    for client in ("home", "away", "a", "b"):
+        await harness.create("clients", {"id": client, "name": client})
+    for number, (user, client) in enumerate([(ANN, "home"), (BEN, "home"), (EVE, "away")]):
+        await harness.create("users", {"user_id": user, "client_id": client, "email": f"user{number}@example.org"})
+    for number, (user, conversation) in enumerate([(ANN, OF_ANN), (BEN, OF_BEN), (EVE, OF_EVE)]):
+        await harness.create("conversations", {"conversation_id": conversation, "user_id": user, "title": f"talk {number}"})
+        for message in (1, 2):
+            await harness.create(
+                "messages", {"message_id": number * 10 + message, "conversation_id": conversation, "content": f"hello {message}"}
+            )
     return harness

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from portico.model.scope import Scope
+
 Document = dict[str, Any]
 
 
@@ -102,3 +104,11 @@ MESSAGES: Document = {
     "audit": True,
 }
 FAMILY = (CLIENTS, USERS, CONVERSATIONS, MESSAGES)
+
+ANN, BEN, EVE = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
+OF_ANN, OF_BEN, OF_EVE = (f"00000000-0000-4000-8000-0000000000{number}" for number in (11, 12, 13))
+HOME, AWAY = Scope(clients=("home",)), Scope(clients=("away",))
+ODD = Scope(clients=("a,b",))
+BOTH = Scope(clients=("home", "away"))
+NOBODY = Scope()
+OF_ANN_ALONE = Scope(clients=("home",), users=(ANN,))

@@ -33,6 +33,7 @@ class Harness:
 
     engine: Engine
     collections: dict[str, Collection]
+    fetch: Callable[[str], Awaitable[Sequence[Sequence[Any]]]]
     scope: Scope = EVERYTHING
     actor: Actor = ACTOR
 
@@ -104,12 +105,13 @@ class Harness:
     async def get(self, name: str, *key: object, query: str = "") -> Document | None:
         """One document by its key."""
         bound, values = self.bound(name, query)
-        parameters, found = self._key(name, key, len(values))
+        parameters, found = self.key(name, key, len(values))
         answer = await self.run_one(self.engine.compile(GetByKey(bound, parameters, self.rule(name))), self.call((*values, *found)))
         assert answer is None or isinstance(answer, Document)
         return answer
 
-    def _key(self, name: str, key: Sequence[object], first: int) -> tuple[tuple[Parameter, ...], tuple[object, ...]]:
+    def key(self, name: str, key: Sequence[object], first: int) -> tuple[tuple[Parameter, ...], tuple[object, ...]]:
+        """Parameters of a key from the index `first` on, with their values."""
         collection = self.collections[name]
         parameters = tuple(Parameter(first + at, field.type) for at, field in enumerate(collection.key_fields))
         values = tuple(read(str(part)) for read, part in zip(key_coercers(collection), key, strict=True))
@@ -150,7 +152,7 @@ class Harness:
         self, name: str, key: Sequence[object], document: Mapping[str, object], *, etag: str | None = None, **options: Any
     ) -> tuple[Any, Call]:
         """A plan that changes a document, and its call."""
-        parameters, found = self._key(name, key, 0)
+        parameters, found = self.key(name, key, 0)
         assignments, values = self.assigned(name, document, len(found))
         tag = Parameter(len(found) + len(values), Special.SEARCH) if etag is not None else None
         change = Change(
@@ -191,7 +193,7 @@ class Harness:
 
     async def delete(self, name: str, *key: object, etag: str | None = None, **options: Any) -> Answer:
         """Delete a document by its key."""
-        parameters, found = self._key(name, key, 0)
+        parameters, found = self.key(name, key, 0)
         tag = Parameter(len(found), Special.SEARCH) if etag is not None else None
         delete = Delete(self.collections[name], self.rule(name), key=parameters, etag=tag, **options)
         return await self.run_one(self.engine.compile(delete), self.call((*found, *([etag] if etag is not None else []))))

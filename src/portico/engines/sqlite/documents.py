@@ -89,7 +89,8 @@ class Documents:
             rows = rows.limit(self._binder(query.limit))
         if query.offset is not None:
             rows = rows.offset(self._binder(query.offset))
-        inner = rows.subquery(self._binder.alias("rows"))
+        # A subquery in FROM sees the outer row only where it is told to.
+        inner = rows.correlate(table_of(columns)).subquery(self._binder.alias("rows"))
         every = sa.select(text("[").concat(sa.func.coalesce(sa.func.group_concat(inner.c.body, text(",")), text(""))).concat(text("]")))
         return sa.func.json(every.select_from(inner).scalar_subquery())
 
@@ -132,6 +133,13 @@ class Documents:
         if secret:
             return sa.case((columns[field.name].is_not(None), text(MASK)))
         return self._grammar.output(Target(field, field.type), columns)
+
+
+def table_of(columns: Columns) -> sa.FromClause:
+    """The table, or alias of one, that columns are of."""
+    table = cast("sa.ColumnClause[object]", next(iter(columns.values()))).table
+    assert table is not None, "columns of a collection are of its table"
+    return table
 
 
 def sort_keys(order: Sequence[Order], columns: Columns, grammar: SqliteGrammar) -> list[Any]:
