@@ -19,7 +19,10 @@ from portico.events import Emit, PlanDisjoined
 MOST_CALLS = 256
 MOST_UNDER_WAY = 2
 SLOW_SECONDS = 0.1
-"""A joint statement that runs longer holds back those who wait: from then on they go alone."""
+"""A joint statement that runs longer holds back those who wait: they go alone at once."""
+
+STRIKES = 3
+"""Slow joint statements within `APART_SECONDS` after which a plan's calls go alone for a while. One alone may be the machine's fault."""
 
 APART_SECONDS = 10.0
 FAILURES_APART = 20
@@ -44,6 +47,7 @@ class Lane:
     under_way: int = 0
     scheduled: bool = False
     apart_until: float = 0.0
+    strikes: list[float] = field(default_factory=list)
     failures: dict[str, int] = field(default_factory=dict)
     apart: dict[str, float] = field(default_factory=dict)
 
@@ -101,7 +105,7 @@ class Coalescer:
 
     async def _run(self, lane: Lane, batch: list[Waiting]) -> None:
         """One statement for `batch`, and its outcomes to those who still wait."""
-        slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._take_out, lane, "slow")
+        slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._is_slow, lane)
         try:
             outcomes: Sequence[Outcome] = await lane.engine.run(lane.plan, [call for call, _ in batch], timeout=lane.timeout)
         except PorticoError as error:
@@ -123,13 +127,17 @@ class Coalescer:
             if lane.plan.writes and len(batch) > 1:
                 self._note(lane, call.actor.service, failed=isinstance(outcome, PorticoError))
 
-    def _take_out(self, lane: Lane, reason: str) -> None:
-        """From now on, for a while, calls of the plan go alone: also those that wait already."""
-        lane.apart_until = time.monotonic() + APART_SECONDS
+    def _is_slow(self, lane: Lane) -> None:
+        """A statement under way is slow: those who wait go alone now, and after a few such statements so do all who come, for a while."""
         waiting, lane.waiting = lane.waiting, []
         for call, future in waiting:
             self._start(self._alone(lane, call, future))
-        self._emit(PlanDisjoined(lane.collection, lane.operation, reason))
+        now = time.monotonic()
+        lane.strikes = [*(strike for strike in lane.strikes if now - strike < APART_SECONDS), now]
+        if len(lane.strikes) >= STRIKES:
+            lane.strikes.clear()
+            lane.apart_until = now + APART_SECONDS
+            self._emit(PlanDisjoined(lane.collection, lane.operation, "slow"))
 
     @staticmethod
     async def _alone(lane: Lane, call: Call, future: asyncio.Future[Outcome]) -> None:
