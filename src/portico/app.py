@@ -20,6 +20,7 @@ from portico.api.dispatch import Dispatcher
 from portico.api.middleware.correlation import current as correlation_id
 from portico.api.middleware.front import Front
 from portico.api.middleware.loopback import LoopbackOnly
+from portico.api.openapi import OpenApi
 from portico.api.render import App, Receive, Scope, Send
 from portico.api.routes import ROUTERS
 from portico.catalog.catalog import LiveCatalog, Served
@@ -171,6 +172,7 @@ def assemble(service: Service) -> App:
         health=service.health,
         schemas=service.schemas,
         monitor=service.monitor,
+        openapi=OpenApi(service.schemas, title=settings.service_name, version=__version__, required=settings.anonymous_service is None),
         service_name=settings.service_name,
         version=__version__,
         links=links(settings),

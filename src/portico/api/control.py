@@ -11,6 +11,7 @@ from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.types import ASGIApp
 
 from portico.api.exchange import VARY
+from portico.api.openapi import OpenApi
 from portico.api.render import JSON_TYPE, envelope, to_json
 from portico.model.identity import Identity
 from portico.service.authenticate import Authenticator
@@ -31,6 +32,7 @@ class Control:
     health: HealthChecks
     schemas: Schemas
     monitor: Monitor
+    openapi: OpenApi
     service_name: str
     version: str
     links: dict[str, str]

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from portico.api.errors import error_body, headers_of, status_of
+from portico.api.middleware.correlation import HEADER
 from portico.api.render import Send, send_json
 from portico.errors import (
     BodyTooLarge,
@@ -49,9 +50,10 @@ def translate(error: Exception, correlation_id: str, emit: Emit) -> PorticoError
     return InternalError("An unexpected error.")
 
 
-async def answer(send: Send, error: PorticoError, correlation_id: str) -> None:
-    """Send the answer of an error."""
-    await send_json(send, status_of(error), error_body(error, correlation_id), headers_of(error))
+async def answer(send: Send, error: PorticoError, correlation_id: str, *, with_header: bool = False) -> None:
+    """Send the answer of an error; `with_header` adds the correlation id's header where `send` does not."""
+    headers = (*headers_of(error), (HEADER, correlation_id.encode())) if with_header else headers_of(error)
+    await send_json(send, status_of(error), error_body(error, correlation_id), headers)
 
 
 def where(error: BaseException) -> str:
@@ -80,5 +82,6 @@ def route_not_found() -> RouteNotFound:
 
 def method_not_allowed(allow: str) -> MethodNotAllowed:
     """The answer to a method that the path does not have; `allow` lists those it has, by commas."""
-    names = sorted({name.strip() for name in allow.split(",")} - {""})
+    given = {name.strip() for name in allow.split(",")} - {""}
+    names = sorted(given | ({"HEAD"} if "GET" in given else set()))
     return MethodNotAllowed("This path does not have this method.", hint=f"It has {', '.join(names)}.", details={"allow": names})

@@ -54,9 +54,13 @@ class Front:
         state = scope.setdefault("state", {})
         state["correlation_id"] = correlation_id
         state["headers"] = headers
-        answered = _Answer(send, correlation_id, bodiless=scope["method"] == "HEAD")
+        method = scope["method"]
+        answered = _Answer(send, correlation_id, bodiless=method == "HEAD")
+        if method == "HEAD":
+            # Every path that can be read can be asked for its headers alone.
+            scope["method"] = "GET"
         failed: str | None = None
-        self._emit(RequestStarted(scope["method"], scope["path"], correlation_id))
+        self._emit(RequestStarted(method, scope["path"], correlation_id))
         try:
             if len(headers) != len(listed):
                 _merge_repeated(headers, listed)
@@ -76,7 +80,7 @@ class Front:
         finally:
             self._emit(
                 RequestEnded(
-                    scope["method"], _route(scope, state), answered.status or CLIENT_GONE, perf_counter() - began, correlation_id,
+                    method, _route(scope, state), answered.status or CLIENT_GONE, perf_counter() - began, correlation_id,
                     state.get("service"), state.get("client_id"), failed,
                 )
             )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from portico.api.middleware.correlation import CorrelationIds
+from portico.api.middleware.correlation import HEADER, CorrelationIds
 from portico.api.middleware.faults import answer
 from portico.api.render import App, Receive, Scope, Send
 from portico.errors import Forbidden
@@ -22,13 +22,13 @@ class LoopbackOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http":
-            host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-            if not is_loopback(host):
+            headers = dict(scope["headers"])
+            if not is_loopback(headers.get(b"host", b"")):
                 error = Forbidden(
                     "Without credentials, Portico answers only to a name of this machine.",
                     hint="Call localhost, or set auth.required to true and send a key.",
                 )
-                await answer(send, error, self._ids.choose(None))
+                await answer(send, error, self._ids.choose(headers.get(HEADER)), with_header=True)
                 return
         await self._app(scope, receive, send)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from portico.api.control import Parts, bare
+from portico.api.control import Caller, Parts, bare
 from portico.api.middleware.faults import route_not_found
 
 router = APIRouter()
@@ -35,10 +36,29 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
-_START = """SwaggerUIBundle({
-  url: "/openapi.json", dom_id: "#docs", deepLinking: true, docExpansion: "none", filter: true, tryItOutEnabled: true,
-  persistAuthorization: false, displayRequestDuration: true, validatorUrl: null
-});
+_START = """
+function show(spec, key) {
+  const ui = SwaggerUIBundle({
+    spec, dom_id: "#docs", deepLinking: true, docExpansion: "none", filter: true, tryItOutEnabled: true,
+    persistAuthorization: false, displayRequestDuration: true, validatorUrl: null,
+    onComplete: () => { if (key) { ui.preauthorizeApiKey("ApiKey", key); } }
+  });
+}
+function ask() {
+  const form = document.createElement("form");
+  form.innerHTML = '<p><label>API key <input type="password" autocomplete="off" required size="60"></label> <button>Show</button></p>';
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    load(form.querySelector("input").value);
+  });
+  document.getElementById("docs").replaceChildren(form);
+  form.querySelector("input").focus();
+}
+async function load(key) {
+  const answer = await fetch("/openapi.json", { headers: key ? { "X-API-Key": key } : {} });
+  if (answer.ok) { show(await answer.json(), key); } else { ask(); }
+}
+load("");
 """
 
 
@@ -46,6 +66,17 @@ _START = """SwaggerUIBundle({
 async def get_root(control: Parts) -> Response:
     """What this is, and where its parts are."""
     return bare({"service": control.service_name, "version": control.version, "links": control.links})
+
+
+@router.get("/openapi.json")
+async def get_openapi(request: Request, control: Parts, caller: Caller) -> Response:
+    """The OpenAPI document of what the caller may use."""
+    body = control.openapi.document(caller)
+    tag = f'"{sha256(body).hexdigest()[:32]}"'
+    headers = {"etag": tag, "cache-control": "private, no-cache", "vary": "Authorization, X-API-Key"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 @router.get("/docs")

@@ -1,0 +1,180 @@
+"""The calls of a collection, of clients and of events, as OpenAPI operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from portico.model.collection import Collection
+from portico.model.identity import Permission
+
+Json = dict[str, object]
+
+FILTERED = ("select", "order", "limit", "offset", "cursor", "count", "and", "or", "not.and", "not.or")
+_READ_ERRORS = (400, 401, 403, 404, 422, 503, 504)
+_WRITE_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 503, 504)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A collection with what its operations refer to: `name` of its schemas, and what the caller may do."""
+
+    collection: Collection
+    component: str
+    permissions: frozenset[Permission]
+    hidden: frozenset[str]
+
+    @property
+    def document(self) -> Json:
+        """The schema of its documents."""
+        return reference(self.component)
+
+    def body(self, suffix: str, *, many: bool = False) -> Json:
+        """The body of a write: one document, or an array of them as well."""
+        one = reference(self.component + suffix)
+        schema: Json = {"oneOf": [one, {"type": "array", "items": one, "maxItems": 10_000}]} if many else one
+        return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def reference(component: str) -> Json:
+    """A reference to a schema."""
+    return {"$ref": f"#/components/schemas/{component}"}
+
+
+def all_documents(described: Described, tag: str, *, filters: bool = True) -> Json:
+    """`GET POST PATCH DELETE` on the collection's own path."""
+    calls: Json = {}
+    query = _query(described) if filters else []
+    if Permission.READ in described.permissions:
+        calls["get"] = _call(f"List {tag}", tag, _page(described), _READ_ERRORS, parameters=query)
+    if described.collection.read_only:
+        return calls
+    if Permission.CREATE in described.permissions:
+        calls["post"] = _call(
+            f"Create one or many {tag}, all or none", tag,
+            {"201": _answer("What was created", {"oneOf": [described.document, {"type": "array", "items": described.document}]})},
+            _WRITE_ERRORS, body=described.body("Create", many=True), parameters=[_header("Idempotency-Key", "Makes a retry safe.")],
+        )  # fmt: skip
+    affected = [*_filters(described), _header("Prefer", "`return=representation` answers the documents; `max-affected=N` limits them.")]
+    if Permission.UPDATE in described.permissions and filters:
+        calls["patch"] = _call(
+            f"Change every one of {tag} that matches",
+            tag,
+            _affected(described),
+            _WRITE_ERRORS,
+            body=described.body("Change"),
+            parameters=affected,
+        )
+    if Permission.DELETE in described.permissions and filters:
+        calls["delete"] = _call(f"Delete every one of {tag} that matches", tag, _affected(described), _WRITE_ERRORS, parameters=affected)
+    return calls
+
+
+def one_document(described: Described, tag: str) -> Json:
+    """`GET PUT PATCH DELETE` on a document's path."""
+    calls: Json = {}
+    found = {"200": _answer("The document", described.document)}
+    condition = [_header("If-Match", "The ETag that the document must have.")]
+    if Permission.READ in described.permissions:
+        fresh = [_header("If-None-Match", "An ETag: 304 where the document still has it."), _parameter("select", "Fields, by commas.")]
+        calls["get"] = _call(f"Get one of {tag}", tag, {**found, "304": {"description": "Not modified"}}, _READ_ERRORS, parameters=fresh)
+    if described.collection.read_only:
+        return calls
+    if Permission.UPDATE in described.permissions:
+        errors = (*_WRITE_ERRORS, 412)
+        calls["patch"] = _call(f"Change one of {tag}", tag, found, errors, body=described.body("Change"), parameters=condition)
+        calls["put"] = _call(f"Replace one of {tag}", tag, found, errors, body=described.body("Create"), parameters=condition)
+    if Permission.DELETE in described.permissions:
+        gone: Json = {"204": {"description": "Deleted"}}
+        calls["delete"] = _call(f"Delete one of {tag}", tag, gone, (*_WRITE_ERRORS, 412), parameters=condition)
+    return calls
+
+
+def named_calls(described: Described, tag: str) -> dict[str, Json]:
+    """The calls below the collection's path, by name."""
+    calls: dict[str, Json] = {}
+    if Permission.READ in described.permissions:
+        body: Json = {"required": True, "content": {"application/json": {"schema": reference("Query")}}}
+        counted = {"200": _answer("How many match", {"type": "integer", "minimum": 0})}
+        calls["query"] = {"post": _call(f"Query {tag} with a JSON body", tag, _page(described), _READ_ERRORS, body=body)}
+        calls["count"] = {"get": _call(f"Count {tag}", tag, counted, _READ_ERRORS, parameters=_filters(described))}
+    lines: Json = {"application/x-ndjson": {"schema": {"type": "string"}}}
+    if Permission.EXPORT in described.permissions:
+        found: Json = {"200": {"description": "A document a line", "content": lines}}
+        calls["export"] = {"get": _call(f"Export {tag}", tag, found, _READ_ERRORS, parameters=_filters(described))}
+    if Permission.CREATE in described.permissions and not described.collection.read_only:
+        made = {"201": _answer("How many were created", {"type": "object", "properties": {"count": {"type": "integer"}}})}
+        sent: Json = {"required": True, "content": lines}
+        calls["import"] = {"post": _call(f"Import {tag}, all or none", tag, made, _WRITE_ERRORS, body=sent)}
+    return calls
+
+
+def path_parameter(name: str, description: str) -> Json:
+    """A part of the path."""
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "description": description}
+
+
+def _call(
+    summary: str,
+    tag: str,
+    answers: Mapping[str, object],
+    errors: Iterable[int],
+    *,
+    body: Json | None = None,
+    parameters: list[Json] | None = None,
+) -> Json:
+    call: Json = {"summary": summary, "tags": [tag], "responses": {**answers, **{str(code): error(code) for code in sorted(errors)}}}
+    if parameters:
+        call["parameters"] = parameters
+    if body is not None:
+        call["requestBody"] = body
+    return call
+
+
+def error(code: int) -> Json:
+    """The reference to the answer of an error."""
+    return {"$ref": f"#/components/responses/Error{code}"}
+
+
+def _answer(description: str, data: Json) -> Json:
+    schema = {"allOf": [reference("Envelope"), {"type": "object", "properties": {"data": data}}]}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _page(described: Described) -> Json:
+    data: Json = {"type": "array", "items": described.document}
+    schema = {"allOf": [reference("Envelope"), {"type": "object", "properties": {"data": data, "page": reference("Page")}}]}
+    return {"200": {"description": "A page of documents", "content": {"application/json": {"schema": schema}}}}
+
+
+def _affected(described: Described) -> Json:
+    count: Json = {"type": "object", "properties": {"count": {"type": "integer"}}}
+    return {"200": _answer("How many, or the documents", {"oneOf": [count, {"type": "array", "items": described.document}]})}
+
+
+def _query(described: Described) -> list[Json]:
+    texts = {
+        "select": "Fields and relations, by commas: `id,title,lines(total)`.",
+        "order": "Fields with a direction, by commas: `created_at.desc.nullslast`.",
+        "cursor": "The `next_cursor` of the page before.",
+    }
+    clauses = [_parameter(name, text) for name, text in texts.items()]
+    clauses += [
+        {**_parameter("limit", "Documents of the page."), "schema": {"type": "integer", "minimum": 0}},
+        {**_parameter("offset", "Documents to skip."), "schema": {"type": "integer", "minimum": 0}},
+        {**_parameter("count", "How many match in all."), "schema": {"enum": ["exact", "planned", "estimated"]}},
+    ]
+    return [*clauses, *_filters(described)]
+
+
+def _filters(described: Described) -> list[Json]:
+    names = [field.name for field in described.collection.fields if field.name not in described.hidden and field.name not in FILTERED]
+    return [_parameter(name, "`operator.value`, such as `eq.draft`, `gte.2`, `in.(a,b)`, `is.null`.") for name in names]
+
+
+def _parameter(name: str, description: str) -> Json:
+    return {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": description}
+
+
+def _header(name: str, description: str) -> Json:
+    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": description}
