@@ -225,3 +225,14 @@ def test_a_unique_index_over_several_columns_makes_a_composite_reference_single(
     unique = Index("u", (IndexField("order_id"), IndexField("region")), unique=True)
     bills = replace(table("public", "bills", Field("region", TEXT), Field("order_id", BIGINT)), relations=(key,), indexes=(unique,))
     assert not relations(served(orders, bills), "orders")["bills"].many
+
+
+def test_a_partitioned_table_keeps_its_declared_key():
+    document = {
+        "name": "readings",
+        "database": "main",
+        "fields": [{"name": "id", "type": "bigint", "constraints": ["primary_key"]}, {"name": "client_id", "type": "text"}],
+        "partitioning": {"strategy": "hash", "key": "client_id"},
+    }
+    found = replace(table("public", "readings", Field("client_id", TEXT, nullable=False)), primary_key=("id", "client_id"))
+    assert find(served(found, declared=(declare(document, source="t"),)), "readings").primary_key == ("id",)

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from portico.builtin.connect import MIGRATION_LOCK
 from portico.builtin.init import init_database
+from portico.builtin.verify import verify_schema
 from portico.catalog.declare import declare
 from portico.errors import ConfigurationError, DatabaseUnavailable, MigrationError
 from tests.migrations.conftest import Target
@@ -164,3 +165,31 @@ def test_a_wrong_password_or_database_is_an_error_at_once(postgres_database: Pos
         with pytest.raises(ConfigurationError) as raised:
             init_database(url, wait_seconds=30)
         assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("strategy", ["hash", "range", "list", "time"])
+def test_a_partitioned_collection_takes_rows_and_keeps_its_declared_key(target: Target, strategy: str):
+    document = {
+        "name": "readings",
+        "fields": [
+            KEY,
+            {"name": "client_id", "type": "string(255)", "required": True},
+            {"name": "code", "type": "text", "constraints": ["unique"]},
+        ],
+        "partitioning": {"strategy": strategy, "key": "client_id"} | ({"partitions": 3} if strategy == "hash" else {}),
+        "security": {"tenant_field": "client_id"},
+    }
+    readings = declare(document, source="test")
+    init_database(target.url, declared=[readings])
+    with target.begin() as connection:
+        connection.exec_driver_sql(f"INSERT INTO {target.prefix}readings (client_id) VALUES ('a'), ('b'), ('c')")
+        assert connection.exec_driver_sql(f"SELECT count(*) FROM {target.prefix}readings").scalar_one() == 3
+        connection.commit()
+        assert verify_schema(connection, [readings]) == []
+    if target.postgres:
+        partition = "readings_p0" if strategy == "hash" else "readings_default"
+        with target.postgres.connect("appuser") as application:
+            application.execute("SELECT set_config('portico.all', 'on', false)")
+            assert application.execute("SELECT count(*) FROM app.readings").fetchone() == (3,)
+            # Named by itself, a partition shows nothing: the policy is its table's.
+            assert application.execute(f"SELECT count(*) FROM app.{partition}".encode()).fetchone() == (0,)

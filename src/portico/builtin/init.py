@@ -13,6 +13,7 @@ from portico.builtin.migrate import current_revision, upgrade
 from portico.builtin.migrations.roles import assume_owner, grant_tables
 from portico.engines.sql.companions_ddl import create_companions
 from portico.engines.sql.ddl import build_metadata, referenced_stubs
+from portico.engines.sql.partitions import create_partitions
 from portico.engines.sql.policies import enable_policy
 from portico.model.collection import Collection
 
@@ -78,7 +79,7 @@ def create_declared(connection: sa.Connection, declared: Sequence[Collection], *
     if dialect == "postgresql":
         known = {item.name: item for item in [*existing, *missing]}
         for collection in missing:
-            for statement in enable_policy(collection, known):
+            for statement in [*create_partitions(collection), *enable_policy(collection, known)]:
                 connection.exec_driver_sql(statement)
         grant_tables(connection, [table for table in made if table.schema != SCHEMA])
     return tuple(item.name for item in missing)

@@ -41,12 +41,19 @@ def overlay(declared: Collection, found: Collection) -> Overlaid:
         table=found.table,
         kind=found.kind,
         fields=tuple(fields),
-        primary_key=renamed(found.primary_key) or declared.primary_key,
+        primary_key=_key(declared, renamed(found.primary_key)),
         indexes=tuple(indexes),
         relations=(*declared.relations, *keys),
         insertable_jointly=found.insertable_jointly,
     )
     return Overlaid(served, missing)
+
+
+def _key(declared: Collection, found: tuple[str, ...]) -> tuple[str, ...]:
+    """The key of the table; of a partitioned one the declared key, to which the table's only adds the partition's key."""
+    parts = declared.partitioning
+    added = set(found) - set(declared.primary_key)
+    return declared.primary_key if not found or (parts is not None and added <= {parts.key} and declared.primary_key) else found
 
 
 def _index(index: Index, names: dict[str, str]) -> Index:

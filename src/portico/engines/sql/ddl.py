@@ -14,13 +14,12 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.schema import SchemaItem
 
+from portico.engines.sql.identifiers import APP_SCHEMA
+from portico.engines.sql.partitions import is_partitioned, partition_by, partition_key
 from portico.engines.sql.types import DATETIME_FORMAT, column_type
 from portico.errors import ConfigurationError
 from portico.model.collection import Collection, Index
-from portico.model.field import Base, Field
-
-APP_SCHEMA = "app"
-"""PostgreSQL's schema of built-in collections, and of declared ones that name no other."""
+from portico.model.field import Base, Field, Reference
 
 
 class Now(sa.sql.functions.GenericFunction[Any]):
@@ -89,7 +88,7 @@ def referenced_stubs(metadata: sa.MetaData, collections: Iterable[Collection], *
         schema = _schema(collection, dialect, default_schema)
         if f"{schema}.{collection.table}" not in metadata.tables and collection.table not in metadata.tables:
             columns: list[SchemaItem] = [sa.Column(field.column, column_type(field.type)) for field in collection.fields]
-            sa.Table(collection.table, metadata, *columns, schema=schema, info={"exists": True})
+            sa.Table(collection.table, metadata, *columns, schema=schema)
 
 
 def table(
@@ -104,16 +103,22 @@ def table(
     schema = _schema(collection, dialect, default_schema)
     items: list[SchemaItem] = [_column(item, collection, dialect) for item in collection.fields]
     items += [check for item in collection.fields for check in _checks(item, collection, dialect)]
-    items += [_foreign_key(item, collection, known, dialect, default_schema) for item in collection.fields if item.references]
     items += [
-        sa.UniqueConstraint(item.column, name=f"uq_{collection.table}_{item.column}")
+        _foreign_key(item, collection, known, dialect, default_schema)
+        for item in collection.fields
+        if item.references and not _cannot_refer(item.references, known, dialect)
+    ]
+    split = partition_key(collection, dialect)
+    items += [
+        sa.UniqueConstraint(*dict.fromkeys((item.column, *split)), name=f"uq_{collection.table}_{item.column}")
         for item in collection.fields
         if item.constraints.unique and collection.primary_key != (item.name,)
     ]
-    key = [field.column for field in collection.key_fields]
+    key = dict.fromkeys([*(field.column for field in collection.key_fields), *split])
     items.append(sa.PrimaryKeyConstraint(*key, name=f"pk_{collection.table}"))
     identity = len(collection.key_fields) == 1 and _is_sequence(collection.key_fields[0])
-    made = sa.Table(collection.table, metadata, *items, schema=schema, sqlite_autoincrement=identity)
+    options: dict[str, Any] = {"postgresql_partition_by": partition_by(collection)} if split else {}
+    made = sa.Table(collection.table, metadata, *items, schema=schema, sqlite_autoincrement=identity, **options)
     for index in collection.indexes:
         _index(index, collection, made, dialect)
     return made
@@ -121,6 +126,14 @@ def table(
 
 def _schema(collection: Collection, dialect: str, default_schema: str) -> str | None:
     return (collection.schema or default_schema) if dialect == "postgresql" else None
+
+
+def _cannot_refer(reference: Reference, known: Mapping[str, Collection], dialect: str) -> bool:
+    """Whether the database cannot hold the foreign key, because the other table's key has the partition's key too: Portico performs it."""
+    target = known.get(reference.collection)
+    if target is None or not is_partitioned(target, dialect) or reference.field not in target.by_name:
+        return False
+    return partition_key(target, dialect) != (target.by_name[reference.field].column,)
 
 
 def _is_sequence(field: Field) -> bool:
@@ -142,7 +155,7 @@ def _column(field: Field, collection: Collection, dialect: str) -> sa.Column[obj
     )
 
 
-def server_default(field: Field, dialect: str) -> ColumnElement[Any] | str | None:
+def server_default(field: Field, dialect: str) -> ColumnElement[Any] | sa.TextClause | str | None:
     """The database's own default of a field, which holds for writers that are not Portico."""
     default = field.default
     if default is None or default.kind == "database":
@@ -150,7 +163,7 @@ def server_default(field: Field, dialect: str) -> ColumnElement[Any] | str | Non
     if default.kind == "uuid7":
         return RandomUuid()
     if default.kind == "now":
-        return Now()
+        return sa.text("CURRENT_DATE") if field.type.base is Base.DATE else Now()
     value = default.value
     if field.type.base is Base.JSON or isinstance(value, dict | list):
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

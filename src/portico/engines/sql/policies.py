@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from portico.engines.sql.ddl import APP_SCHEMA
+from portico.engines.sql.identifiers import APP_SCHEMA, quote
 from portico.errors import ConfigurationError
 from portico.model.collection import Collection
 from portico.model.field import Base, Field
@@ -53,11 +53,6 @@ def disable_policy(collection: Collection, *, default_schema: str = APP_SCHEMA) 
         f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY",
         f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",
     ]
-
-
-def quote(name: str) -> str:
-    """A name as an identifier of PostgreSQL's SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _table(collection: Collection, default_schema: str) -> str:
