@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import cast
 from urllib.parse import quote
 
 from portico.api.collections import Collections, no_route
 from portico.api.exchange import Exchange, key_of, segment
-from portico.errors import DuplicateDocument, NotFound, RequestError, UnknownParameter, UnknownReference
+from portico.errors import DuplicateDocument, Forbidden, NotFound, RequestError, UnknownParameter, UnknownReference
 from portico.model.page import Document
 from portico.service.authenticate import Authenticator
 from portico.service.caller import Caller
@@ -85,16 +85,23 @@ class Clients:
         try:
             return await work()
         except UnknownReference as error:
-            if "client_id" not in cast("list[str]", error.details.get("fields", [])):
+            # Not every engine says which reference is unknown, so the client is looked for.
+            if await self._is_known(caller, client):
                 raise
             if not self._make_clients:
                 raise NotFound("There is no such client.", details={"client": client}) from error
-        try:
+        with contextlib.suppress(DuplicateDocument):  # another call made it in the meantime
             await self._writes.create(caller, CLIENTS, {"id": client, "name": client})
-        except DuplicateDocument:
-            # Another call made it in the meantime.
-            await asyncio.sleep(0)
         return await work()
+
+    async def _is_known(self, caller: Caller, client: str) -> bool:
+        try:
+            await self._documents.get(caller, CLIENTS, (client,))
+        except NotFound:
+            return False
+        except Forbidden:
+            return True
+        return True
 
     async def _require_client(self, caller: Caller, client: str) -> None:
         try:
