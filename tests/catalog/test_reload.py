@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,25 +35,37 @@ class File:
         return sqlite_reflect.reflect(self.connection, self.name)
 
 
+class Record(list[Event]):
+    """Events as they come; `until` waits for one that meets a condition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = asyncio.Event()
+
+    def append(self, event: Event) -> None:
+        super().append(event)
+        self.told.set()
+
+    async def until(self, condition: Callable[[Event], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not any(condition(event) for event in self):
+                self.told.clear()
+                await self.told.wait()
+
+
 @pytest.fixture
 def file(tmp_path):
     return File(tmp_path / "app.db")
 
 
 @pytest.fixture
-def events() -> list[Event]:
-    return []
+def events() -> Record:
+    return Record()
 
 
 @pytest.fixture
 def live(file, events):
     return LiveCatalog((), [Served(file, ("main",))], emit=events.append)
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0.01)
 
 
 async def test_a_new_column_is_served_after_a_reload_and_the_old_snapshot_stays_as_it_was(file, live, events):
@@ -108,12 +121,12 @@ async def test_the_watcher_picks_up_a_change_and_outlives_a_database_that_is_awa
     watching = asyncio.create_task(watch(live, emit=events.append, period=0.02))
     try:
         file.connection.execute("ALTER TABLE orders ADD COLUMN total INTEGER")
-        await until(lambda: live.current.version == 2)
+        await events.until(lambda event: event == CatalogChanged(2, 1))
         file.away = True
-        await until(lambda: any(isinstance(event, ConnectionFailed) for event in events))
+        await events.until(lambda event: isinstance(event, ConnectionFailed))
         file.connection.execute("ALTER TABLE orders ADD COLUMN rest INTEGER")
         file.away = False
-        await until(lambda: live.current.version == 3)
+        await events.until(lambda event: event == CatalogChanged(3, 1))
     finally:
         watching.cancel()
     assert sum(isinstance(event, ConnectionFailed) for event in events) == 1
