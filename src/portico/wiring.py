@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import cast
 
 from portico.builtin.declarations import DOCUMENTS_OF_ALL, SCHEMA, builtin_collections, builtin_database
@@ -28,6 +29,11 @@ def open_engine(settings: Settings, name: str, *, secret: bytes, emit: Emit) -> 
     if factory is None:
         raise ConfigurationError(f"databases.{name}: there is no engine {kind}.", hint="Install one, or remove the database.")
     return factory(settings, name, secret, emit)
+
+
+def lacks_file(database: Database) -> bool:
+    """Whether this is an SQLite database whose file is not there: opening it would make one."""
+    return database.type == "sqlite" and not Path(database.connection.database).exists()
 
 
 def types(settings: Settings) -> dict[str, str]:

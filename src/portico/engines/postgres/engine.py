@@ -14,7 +14,7 @@ from portico.engines.postgres.compiled import PostgresPlan, compile_plan, same_k
 from portico.engines.postgres.errors import LOST, SCHEMA_CHANGED, lost, reported
 from portico.engines.postgres.execute import in_scope, needs_transaction, run_alone, run_joint, set_scope
 from portico.engines.postgres.grammar import PostgresGrammar
-from portico.engines.postgres.introspect import measure, unsafe_reasons
+from portico.engines.postgres.introspect import Guards, guards, measure, unsafe_reasons
 from portico.engines.postgres.pool import Connection, Pool, PoolOptions, Share
 from portico.engines.postgres.reflect import fingerprint, reflect
 from portico.engines.postgres.transaction import PostgresTransaction
@@ -203,6 +203,11 @@ class PostgresEngine:
         """The sizes of the served tables, from the statistics."""
         async with self._pool.acquire(Share.ALONE) as connection:
             return await measure(connection, self.schemas)
+
+    async def guards(self) -> Sequence[Guards]:
+        """How the served tables and views are guarded, for `portico doctor`."""
+        async with self._pool.acquire(Share.ALONE) as connection:
+            return await guards(connection, self.schemas)
 
     async def unsafe_reasons(self) -> list[str]:
         """Why the role must not serve in production: a sentence each; empty where nothing is wrong."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -29,6 +30,56 @@ _OWNED = """
 SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('r', 'p') AND pg_has_role(current_user, c.relowner, 'USAGE')
 ORDER BY 1 LIMIT 1"""
+
+
+# A view runs with its owner's rights unless it is told otherwise, and so past the policies of what it reads.
+_GUARDS = """
+SELECT n.nspname AS schema, c.relname AS name, c.relkind IN ('v', 'm') AS is_view,
+       c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,
+       coalesce('security_invoker=true' = ANY (c.reloptions) OR 'security_invoker=on' = ANY (c.reloptions), false) AS invoker,
+       (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid) AS policies,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a JOIN pg_collation k ON k.oid = a.attcollation
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT k.collisdeterministic ORDER BY a.attnum) AS loose,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+             AND a.attgenerated = '' AND NOT has_column_privilege(c.oid, a.attnum, 'INSERT, UPDATE') ORDER BY a.attnum) AS unwritable
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition"""
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """How a table or view is guarded.
+
+    Attributes:
+        enabled, forced: row-level security is on, and binds the owner too. policies: how many it has.
+        invoker: a view runs with the rights of who asks.
+        loose: columns whose collation takes different texts for equal. unwritable: columns that the role may neither insert nor update.
+    """
+
+    schema: str
+    table: str
+    is_view: bool
+    enabled: bool
+    forced: bool
+    policies: int
+    invoker: bool
+    loose: tuple[str, ...]
+    unwritable: tuple[str, ...]
+
+
+async def guards(connection: Connection, schemas: Sequence[str]) -> tuple[Guards, ...]:
+    """How the tables and views of `schemas` are guarded. Raises DatabaseUnavailable."""
+    try:
+        rows = await connection.fetch(_GUARDS, list(schemas))
+    except LOST as error:
+        raise lost(error, writing=False) from error
+    return tuple(
+        Guards(
+            row["schema"], row["name"], row["is_view"], row["enabled"], row["forced"], row["policies"], row["invoker"],
+            tuple(row["loose"]), tuple(row["unwritable"]),
+        )
+        for row in rows
+    )  # fmt: skip
 
 
 async def measure(connection: Connection, schemas: Sequence[str]) -> tuple[TableSize, ...]:
