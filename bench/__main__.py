@@ -38,22 +38,32 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     measured: list[Measured] = []
     values: list[Value] = []
+    failures: list[str] = []
     try:
         with Stage() as stage:
             for each in measure(stage, _works(arguments), arguments.rounds, arguments.seconds):
-                measured.append(each)
-                print(_line(each), flush=True)
+                if isinstance(each, Measured):
+                    measured.append(each)
+                    print(_line(each), flush=True)
+                else:
+                    failures.append(f"{each.target}, {each.work}: {each.why}")
+                    print(f"FAILED   {failures[-1]}", flush=True)
             for part in arguments.parts:
                 if part in _VALUES:
                     print(f"measuring {part} …", flush=True)
-                    values += _VALUES[part](stage)
+                    try:
+                        values += _VALUES[part](stage)
+                    except BenchError as error:
+                        failures.append(f"{part}: {error}")
     except (BenchError, ServerMissingError, ServerFailedError) as error:
         print(f"\nThe benchmark stopped: {error}", file=sys.stderr)
         return 1
     print("\n" + markdown(measured, values))
     if arguments.json:
         write(arguments.json, measured, values, {"rounds": arguments.rounds, "seconds": arguments.seconds, "parts": arguments.parts})
-    return 0
+    for failure in failures:
+        print(f"FAILED {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def _line(each: Measured) -> str:

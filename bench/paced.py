@@ -7,6 +7,7 @@ the requests that it held up.
 import asyncio
 import json
 import random
+import re
 import secrets
 import statistics
 from collections import Counter
@@ -99,19 +100,24 @@ async def _one_connection(port: int, mix: Mix, first: float, per_second: float, 
             await asyncio.sleep(due - loop.time())
             kind, request = mix.draw()
             writer.write(request)
-            status = await _read_answer(reader)
+            status, body = await _read_answer(reader)
             if 200 <= status < 300:
                 times.ms.setdefault(kind, []).append((loop.time() - due) * 1000)
             else:
-                times.errors[f"{kind}: {status}"] += 1
+                times.errors[f"{kind}: {status} {_code(body)}"] += 1
     except (OSError, asyncio.IncompleteReadError) as error:
         times.errors[type(error).__name__] += 1
     finally:
         writer.close()
 
 
-async def _read_answer(reader: asyncio.StreamReader) -> int:
+async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
-    await reader.readexactly(int(length or b"0"))
-    return int(head[9:12])
+    return int(head[9:12]), await reader.readexactly(int(length or b"0"))
+
+
+def _code(body: bytes) -> str:
+    """The stable code of an error, or how its text begins."""
+    found = re.search(rb'"code": ?"(\w+)"', body)
+    return (found[1] if found else body[:80]).decode(errors="replace")

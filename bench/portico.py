@@ -32,11 +32,10 @@ def start_on_sqlite(name: str, folder: Path) -> Target:
     portico = _configure(folder, {"type": "sqlite", "connection_string": f"sqlite:///{folder / 'bench.db'}"}, collections=[])
     _run(portico, "init-db")
     target = _start(name, portico)
-    for client in clients():
-        _create(target, "/clients", {"id": client, "name": client}, client)
-    for tenant in range(TENANTS):
-        mine = [document(number).body() for number in range(1, DOCUMENTS + 1) if number % TENANTS == tenant]
-        _create(target, _COLLECTION, mine, client_of(tenant))
+    for first in range(1, TENANTS + 1):
+        client = client_of(first)
+        _create(target, "/clients", {"id": client, "name": client}, first)
+        _create(target, _COLLECTION, [document(number).body() for number in range(first, DOCUMENTS + 1, TENANTS)], first)
     return target
 
 
@@ -83,9 +82,8 @@ def _start(name: str, portico: PorticoProcess) -> Target:
     return target
 
 
-def _create(target: Target, path: str, body: object, client: str) -> None:
-    call = target.calls["bulk"]
-    headers = tuple((name, client if name == "X-Client-ID" else value) for name, value in call.headers)
-    status, text = target.ask(Call("POST", path, headers), body=body)
+def _create(target: Target, path: str, body: object, document_id: int) -> None:
+    """Create one or many for the tenant that this document falls to."""
+    status, text = target.ask(Call("POST", path, target.calls["bulk"].headers), document_id, body)
     if status != 201:
         raise BenchError(f"{target.name} answered {status} to POST {path}: {text[:500]!r}")

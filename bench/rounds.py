@@ -27,19 +27,34 @@ class Measured:
     load: Load
 
 
-def measure(stage: Stage, works: Sequence[Work], rounds: int, seconds: float) -> Iterator[Measured]:
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A target that cannot do a work as it should; it is left out of the later rounds."""
+
+    work: str
+    target: str
+    why: str
+
+
+def measure(stage: Stage, works: Sequence[Work], rounds: int, seconds: float) -> Iterator[Measured | Failed]:
     """Give each target's load of each work, for each round.
 
-    Raises:
-        BenchError: a target refused a request, or answers other data than the others.
+    A target that does not start, refuses a request or answers other data than the others has failed.
     """
+    failed: set[tuple[Work, str]] = set()
     for number in range(1, rounds + 1):
         for work in works:
             for name in work.targets:
-                target = stage.target(name)
-                if number == 1:
-                    _check(target, work)
-                yield Measured(work.name, name, number, _load(stage, target, work, seconds))
+                if (work, name) in failed:
+                    continue
+                try:
+                    target = stage.target(name)
+                    if number == 1:
+                        _check(target, work)
+                    yield Measured(work.name, name, number, _load(stage, target, work, seconds))
+                except BenchError as error:
+                    failed.add((work, name))
+                    yield Failed(work.name, name, str(error))
 
 
 def _load(stage: Stage, target: Target, work: Work, seconds: float) -> Load:

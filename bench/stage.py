@@ -69,7 +69,7 @@ class Stage:
         """
         if name not in self._targets:
             folder = self._folder / name.replace("/", "-").replace(" ", "-")
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
             target = self._start(name, folder)
             self._targets[name] = target
             self._stack.callback(_end, target)
