@@ -88,3 +88,18 @@ def test_what_somebody_altered_by_hand_is_said(ready: Target, statement: str, wh
         return
     execute(ready, statement)
     assert kinds(ready, INVOICES, LINES) == {where: kind}
+
+
+def test_a_declaration_over_a_table_of_another_program_makes_none_and_asks_for_its_columns_alone(target: Target):
+    if target.postgres is None:
+        # There is one schema, so a table of that name is the declared one.
+        assert target.prefix == ""
+        return
+    target.postgres.execute("CREATE TABLE public.orders (id int PRIMARY KEY, owner text)")
+    fields = [{"name": "id", "type": "bigint", "constraints": ["primary_key"]}, {"name": "owner", "type": "string(20)"}]
+    orders = declare({"name": "orders", "fields": fields, "security": {"tenant_field": "owner"}}, source="t")
+    more = declare({"name": "orders", "fields": [*fields, {"name": "total", "type": "float"}]}, source="t")
+    assert init_database(target.url, declared=[orders], discover=["public"]).created == ()
+    with target.begin() as connection:
+        assert verify_schema(connection, [orders], discover=["public"]) == []
+        assert [item.where for item in verify_schema(connection, [more], discover=["public"])] == ["public.orders.total"]

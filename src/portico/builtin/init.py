@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -31,13 +31,20 @@ class Initialized:
 
 
 def init_database(
-    url: str, *, declared: Sequence[Collection] = (), further: Iterable[Step] = (), builtin: bool = True, wait_seconds: float = 60
+    url: str,
+    *,
+    declared: Sequence[Collection] = (),
+    discover: Sequence[str] = (),
+    further: Iterable[Step] = (),
+    builtin: bool = True,
+    wait_seconds: float = 60,
 ) -> Initialized:
     """Create what Portico needs in one database: all of it, or nothing where it fails. Safe to run again, and many at once.
 
     Args:
         url: the migrating login's address, direct and not through a pooler.
         declared: the configuration's collections of this database; those without a table get one, under its policy.
+        discover: schemas whose existing tables are served: a declared collection may be laid over one of them.
         further: what else to create, in order.
         builtin: whether the built-in collections belong here; the companion tables always do.
         wait_seconds: how long to wait for the database, and then for another migrator.
@@ -61,17 +68,20 @@ def init_database(
         create_companions(connection)
         for step in further:
             step(connection)
-        created = create_declared(connection, declared, builtin=builtin)
+        created = create_declared(connection, declared, discover=discover, builtin=builtin)
         return Initialized(before, current_revision(connection), created)
 
 
-def create_declared(connection: sa.Connection, declared: Sequence[Collection], *, builtin: bool = True) -> tuple[str, ...]:
+def create_declared(
+    connection: sa.Connection, declared: Sequence[Collection], *, discover: Sequence[str] = (), builtin: bool = True
+) -> tuple[str, ...]:
     """Create the tables of declared collections that have none, with their policies on PostgreSQL; gives their names."""
     dialect = connection.dialect.name
     own = builtin_collections("", schema=SCHEMA if dialect == "postgresql" else None) if builtin else ()
     inspector = sa.inspect(connection)
-    missing = [item for item in declared if not _exists(inspector, item, dialect) and item.kind == "table" and item.fields]
-    existing = [*own, *[item for item in declared if item not in missing]]
+    found = {item.name: locate(inspector, item, discover) for item in declared}
+    missing = [item for item in declared if found[item.name] is None and item.kind == "table" and item.fields]
+    existing = [*own, *[item for item in found.values() if item is not None]]
     metadata = build_metadata(missing, dialect=dialect, referenced=existing)
     made = list(metadata.tables.values())
     referenced_stubs(metadata, existing, dialect=dialect)
@@ -85,6 +95,10 @@ def create_declared(connection: sa.Connection, declared: Sequence[Collection], *
     return tuple(item.name for item in missing)
 
 
-def _exists(inspector: sa.Inspector, collection: Collection, dialect: str) -> bool:
-    schema = (collection.schema or SCHEMA) if dialect == "postgresql" else None
-    return inspector.has_table(collection.table, schema=schema)
+def locate(inspector: sa.Inspector, collection: Collection, discover: Sequence[str]) -> Collection | None:
+    """A declared collection with the schema in which its table is, by the catalog's rule; None where there is no table."""
+    if inspector.dialect.name != "postgresql":
+        return collection if inspector.has_table(collection.table) else None
+    schemas = (collection.schema,) if collection.schema else (*discover, SCHEMA)
+    found = next((schema for schema in schemas if inspector.has_table(collection.table, schema=schema)), None)
+    return None if found is None else replace(collection, schema=found)

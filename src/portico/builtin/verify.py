@@ -11,6 +11,7 @@ from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint
 from sqlalchemy.schema import CreateTable
 
 from portico.builtin.declarations import SCHEMA, builtin_collections
+from portico.builtin.init import locate
 from portico.engines.sql.companions_ddl import companion_metadata
 from portico.engines.sql.ddl import build_metadata, referenced_stubs
 from portico.engines.sql.policies import POLICY
@@ -41,26 +42,40 @@ JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamesp
 WHERE n.nspname = :schema AND c.relname = :table AND a.attnum > 0 AND NOT a.attisdropped"""
 
 
-def verify_schema(connection: sa.Connection, declared: Sequence[Collection] = (), *, builtin: bool = True) -> list[Difference]:
+def verify_schema(
+    connection: sa.Connection, declared: Sequence[Collection] = (), *, discover: Sequence[str] = (), builtin: bool = True
+) -> list[Difference]:
     """Every difference between the database and its declarations; none where it is as it should be.
 
     Args:
         connection: to the database, as a role that may read its catalog.
         declared: the configuration's collections of this database. builtin: whether the built-in ones belong here.
+        discover: schemas of tables that are not Portico's own: of a declaration that is laid over one of those, the columns must exist.
     """
     dialect = connection.dialect.name
     own = builtin_collections("", schema=SCHEMA if dialect == "postgresql" else None) if builtin else ()
-    expected = [*own, *[item for item in declared if item.kind == "table" and item.fields]]
-    metadata = build_metadata(expected, dialect=dialect)
-    referenced_stubs(metadata, (), dialect=dialect)
-    companions = companion_metadata(dialect)
     inspector = sa.inspect(connection)
-    found: list[Difference] = []
+    located = {item.name: locate(inspector, item, discover) or item for item in declared if item.kind == "table" and item.fields}
+    laid_over = [item for item in located.values() if item.schema in discover and item.schema != SCHEMA]
+    expected = [*own, *[item for item in located.values() if item not in laid_over]]
+    metadata = build_metadata(expected, dialect=dialect, referenced=laid_over)
+    referenced_stubs(metadata, laid_over, dialect=dialect)
+    companions = companion_metadata(dialect)
+    found = [difference for item in laid_over for difference in _missing_fields(inspector, item)]
+    foreign = {(item.schema, item.table) for item in laid_over}
     for table in [*metadata.tables.values(), *companions.tables.values()]:
+        if (table.schema, table.name) in foreign:
+            continue
         found += _compare(connection, inspector, table)
     if dialect == "postgresql":
         found += _policies(connection, expected)
     return found + _extra(inspector, metadata, dialect)
+
+
+def _missing_fields(inspector: sa.Inspector, collection: Collection) -> list[Difference]:
+    present = {column["name"] for column in inspector.get_columns(collection.table, schema=collection.schema)}
+    places = [f"{collection.schema}.{collection.table}.{field.column}" for field in collection.fields if field.column not in present]
+    return [Difference("missing_column", place, f"the column {place} is missing") for place in places]
 
 
 def _compare(connection: sa.Connection, inspector: sa.Inspector, table: sa.Table) -> list[Difference]:

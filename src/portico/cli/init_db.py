@@ -41,7 +41,14 @@ def initialize(database: SqlDatabase, *, wait_seconds: float) -> Initialized:
     if database.file is not None:
         Path(database.file).parent.mkdir(parents=True, exist_ok=True)
     steps: list[Step] = [_create_store] if database.holds_store and database.file is None else []
-    done = init_database(database.url, declared=database.declared, further=steps, builtin=database.builtin, wait_seconds=wait_seconds)
+    done = init_database(
+        database.url,
+        declared=database.declared,
+        discover=database.discover,
+        further=steps,
+        builtin=database.builtin,
+        wait_seconds=wait_seconds,
+    )
     if database.holds_store and database.file is not None:
         prepare_sqlite(store_path(database.file))
     return done

@@ -21,7 +21,8 @@ class SqlDatabase:
 
     Attributes:
         url: the migrating login's address. file: SQLite's file, None elsewhere.
-        declared: the configuration's collections in it. builtin: whether it holds the built-in ones. holds_store: the control data.
+        declared: the configuration's collections in it. discover: the schemas whose tables are served.
+        builtin: whether it holds the built-in collections. holds_store: the control data.
     """
 
     name: str
@@ -29,6 +30,7 @@ class SqlDatabase:
     url: str
     file: str | None
     declared: tuple[Collection, ...]
+    discover: tuple[str, ...]
     builtin: bool
     holds_store: bool
 
@@ -53,6 +55,7 @@ def sql_databases(settings: Settings, only: str | None) -> Iterator[SqlDatabase]
             url=connection.text(),
             file=str(Path(connection.database)) if types[name] == "sqlite" else None,
             declared=tuple(item for item in declared if item.database == name),
+            discover=settings.databases[name].discover,
             builtin=name == builtin_database(types),
             holds_store=name == settings.store.database,
         )

@@ -36,6 +36,6 @@ def verify(config: ConfigOption = None, database: DatabaseOption = None, as_json
 def _differences(database: SqlDatabase) -> list[Difference]:
     try:
         with sync_engine(database.url, wait_seconds=5).connect() as connection:
-            return verify_schema(connection, database.declared, builtin=database.builtin)
+            return verify_schema(connection, database.declared, discover=database.discover, builtin=database.builtin)
     except SQLAlchemyError:
         raise DatabaseUnavailable(f"The database {database.name} cannot be read.", hint="Is it running, and is the login right?") from None
