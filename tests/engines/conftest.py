@@ -17,7 +17,8 @@ from portico.engines.base import Engine
 from portico.engines.postgres.engine import PostgresEngine
 from portico.engines.postgres.pool import PoolOptions
 from portico.engines.sql.companions_ddl import create_companions
-from portico.engines.sql.ddl import APP_SCHEMA, build_metadata
+from portico.engines.sql.ddl import build_metadata
+from portico.engines.sql.identifiers import APP_SCHEMA
 from portico.engines.sqlite.engine import SqliteEngine
 from portico.events import discard
 from portico.model.collection import Collection
