@@ -95,10 +95,8 @@ async def things(open_harness: OpenHarness) -> Harness:
     return harness
 
 
-@pytest_asyncio.fixture
-async def family(open_harness: OpenHarness) -> Harness:
+async def fill_family(harness: Harness) -> None:
     """Two tenants: Ann and Ben of one, Eve of the other, with a conversation and two messages each."""
-    harness = await open_harness(*FAMILY, scope=EVERYTHING)
     for client in ("home", "away", "a", "b"):
         await harness.create("clients", {"id": client, "name": client})
     for number, (user, client) in enumerate([(ANN, "home"), (BEN, "home"), (EVE, "away")]):
@@ -109,4 +107,11 @@ async def family(open_harness: OpenHarness) -> Harness:
             await harness.create(
                 "messages", {"message_id": number * 10 + message, "conversation_id": conversation, "content": f"hello {message}"}
             )
+
+
+@pytest_asyncio.fixture
+async def family(open_harness: OpenHarness) -> Harness:
+    """An engine with the family of tenants, owners and parents."""
+    harness = await open_harness(*FAMILY, scope=EVERYTHING)
+    await fill_family(harness)
     return harness

@@ -76,9 +76,9 @@ async def test_a_document_cannot_be_created_in_or_moved_to_another_tenant(family
     assert isinstance(
         await refused(mine.create("messages", {"message_id": 99, "conversation_id": OF_EVE, "content": "x"})), UnknownReference
     )
-    assert await refused(mine.create("users", {"user_id": new, "client_id": "away"}))
-    assert await refused(mine.change("users", ANN, {"client_id": "away"}))
-    assert await refused(mine.change("messages", 1, {"conversation_id": OF_EVE}))
+    await refused(mine.create("users", {"user_id": new, "client_id": "away"}))
+    await refused(mine.change("users", ANN, {"client_id": "away"}))
+    await refused(mine.change("messages", 1, {"conversation_id": OF_EVE}))
     assert await family.count("conversations") == 3
     assert await family.count("users", "client_id=eq.away") == 1
     assert await family.count("messages", f"conversation_id=eq.{OF_EVE}") == 2

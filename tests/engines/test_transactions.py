@@ -1,6 +1,7 @@
 """Interactive transactions: all or nothing, seen by nobody before their commit."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -104,7 +105,7 @@ async def test_transactions_that_add_to_one_counter_lose_nothing(things: Harness
             transaction = await things.engine.begin("serializable")
             try:
                 document = await get_in(transaction, things, 4)
-                number = __import__("json").loads(document.body)["number"]
+                number = json.loads(document.body)["number"]
                 plan, call = things.changed("things", (4,), {"number": number + 1})
                 await transaction.run(plan, call)
                 await transaction.commit()

@@ -93,7 +93,8 @@ async def test_a_change_with_an_old_hash_is_refused(things: Harness) -> None:
 
 async def test_a_hash_tells_values_of_other_types_apart(things: Harness) -> None:
     first = await things.get("things", 4)
-    for change in ({"text": ""}, {"text": "1"}, {"text": None, "number": 1}, {"number": None, "tags": []}):
+    changes: list[dict[str, object]] = [{"text": ""}, {"text": "1"}, {"text": None, "number": 1}, {"number": None, "tags": []}]
+    for change in changes:
         changed = await things.change("things", 4, change)
         assert changed is not None
         assert first is not None
@@ -147,9 +148,6 @@ async def test_a_change_of_more_than_allowed_changes_nothing(things: Harness) ->
 
 
 async def test_a_document_that_others_refer_to_stays(family: Harness) -> None:
-    if family.engine.kind == "sqlite":
-        error = await refused(family.delete("clients", "home", cascades=family.cascades("clients")))
-        assert isinstance(error, ReferencedDocument)
     assert isinstance(await refused(family.delete("clients", "home")), ReferencedDocument)
     assert await family.get("clients", "home") is not None
 

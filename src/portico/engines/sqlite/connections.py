@@ -71,7 +71,10 @@ class Lease:
         Raises:
             StatementTimeout, and what `work` raised.
         """
-        future = self.executor.submit(work, self.connection)
+        try:
+            future = self.executor.submit(work, self.connection)
+        except RuntimeError:
+            raise closed() from None
         self.future = cast("Future[object]", future)
         return await interruptible(self.connection, future, timeout)
 

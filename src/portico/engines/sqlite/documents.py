@@ -170,9 +170,9 @@ def join_members(members: Sequence[Member]) -> Expression:
     return cast("Expression", whole.concat(text("}")))
 
 
-def whole_row(collection: Collection, columns: Columns) -> Expression:
+def whole_row(collection: Collection, columns: Columns, grammar: SqliteGrammar) -> Expression:
     """The keyed hash of the whole stored row."""
-    stored = [columns[field.name] for field in collection.fields]
+    stored = [grammar.clean(columns[field.name]) for field in collection.fields]
     value: Expression = sa.func.portico_etag(*stored[:126])
     for at in range(126, len(stored), 125):
         value = sa.func.portico_etag(value, *stored[at : at + 125])

@@ -17,7 +17,7 @@ from portico.engines.sqlite.errors import is_busy, is_interrupted, is_unshowable
 from portico.engines.sqlite.foreign import as_stored
 from portico.engines.sqlite.gate import Gate
 from portico.engines.sqlite.perform import perform_read, read_with_care
-from portico.engines.sqlite.plan import SqlitePlan, compile_plan
+from portico.engines.sqlite.plan import MOST_CASCADED, SqlitePlan, compile_plan
 from portico.engines.sqlite.reflect import fingerprint, reflect
 from portico.engines.sqlite.stream import export_chunks
 from portico.engines.sqlite.transaction import SqliteTransaction
@@ -43,6 +43,7 @@ class SqliteOptions:
     Attributes:
         readers: threads for reads that may take long. exports, transactions: the most that are open at once.
         statement_timeout: seconds for a statement. wait_timeout: seconds for a free reader or transaction.
+        most_cascaded: documents that the cascades of one delete may touch.
     """
 
     readers: int = 4
@@ -50,6 +51,7 @@ class SqliteOptions:
     transactions: int = 8
     statement_timeout: float = 30.0
     wait_timeout: float = 5.0
+    most_cascaded: int = MOST_CASCADED
 
 
 class SqliteEngine:
@@ -131,10 +133,11 @@ class SqliteEngine:
 
     def compile(self, query: ScopedQuery) -> Compiled:
         """Make a scoped query ready to run. Raises NotSupported."""
-        return compile_plan(query, self.capabilities, self._has_triggers)
+        return compile_plan(query, self.capabilities, self._has_triggers, most_cascaded=self.options.most_cascaded)
 
     def _has_triggers(self, table: str) -> bool:
-        assert self._reader is not None, "the engine was started"
+        if self._reader is None:
+            raise closed()
         found = self._reader.execute("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE", (table,))
         return found.fetchone() is not None
 

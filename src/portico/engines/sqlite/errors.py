@@ -29,6 +29,7 @@ _PRIMARY = 0xFF
 _CONSTRAINT_DATATYPE = 3091
 _NO_BLOB_IN_JSON = "JSON cannot hold BLOB values"
 _NOT_UTF8 = "Could not decode to UTF-8"
+_FUNCTION_FAILED = "user-defined function raised exception"
 _MISSING = re.compile(r"no such (?:column|table)|has no column named|values were supplied", re.IGNORECASE)
 _PLACE = re.compile(r"([^\s.,:]+)\.([^\s,]+)")
 
@@ -51,7 +52,7 @@ def is_interrupted(error: sqlite3.Error) -> bool:
 def is_unshowable(error: sqlite3.Error) -> bool:
     """Whether a stored value does not fit its declared type so badly that it has to be shown by a function that takes any."""
     message = str(error)
-    return _NO_BLOB_IN_JSON in message or "malformed JSON" in message or _NOT_UTF8 in message
+    return any(sign in message for sign in (_NO_BLOB_IN_JSON, "malformed JSON", _NOT_UTF8, _FUNCTION_FAILED))
 
 
 def translate(error: sqlite3.Error, collection: Collection | None = None, *, deleting: bool = False) -> PorticoError:

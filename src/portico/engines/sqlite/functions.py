@@ -69,6 +69,11 @@ def base64_text(value: Stored) -> str | None:
     return base64.b64encode(value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")).decode()
 
 
+def clean(value: Stored, kind: str) -> Stored:
+    """A value of SQLite's type `kind`, whose text was handed over as bytes because it may not be UTF-8."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) and kind == "text" else value
+
+
 def document_json(value: Stored) -> str | None:
     """A JSON column as JSON: its own where it is valid, else what is stored, as a JSON value."""
     if isinstance(value, str):
@@ -320,6 +325,7 @@ _FUNCTIONS: tuple[tuple[str, int, Callable[..., Stored | bool]], ...] = (
     ("portico_json_of", 1, json_of),
     ("portico_base64", 1, base64_text),
     ("portico_document_json", 1, document_json),
+    ("portico_clean", 2, clean),
     ("portico_like", 2, like),
     ("portico_ilike", 2, ilike),
     ("portico_match", 3, match),

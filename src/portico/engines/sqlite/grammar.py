@@ -86,8 +86,16 @@ class SqliteGrammar:
             return sa.func.portico_cast(self._readable(column, kind), text(target.type.base.value))
         return self.compared(column, kind)
 
+    def clean(self, column: Expression) -> Expression:
+        """A column as functions can take it: with `safe`, text that is not UTF-8 is made so."""
+        if not self.safe:
+            return column
+        kind = sa.func.typeof(column)
+        return sa.func.portico_clean(sa.case((kind == text("text"), sa.cast(column, sa.LargeBinary)), else_=column), kind)
+
     def compared(self, column: Expression, kind: FieldType) -> Expression:
         """A column as it is compared."""
+        column = self.clean(column)
         if kind.array:
             return sa.func.portico_canonical(column)
         if kind.base is Base.JSON:
@@ -138,6 +146,7 @@ class SqliteGrammar:
 
     def shown(self, column: Expression, kind: FieldType) -> Expression:
         """A stored value of a type as the answer shows it; what does not fit its type is shown as it is."""
+        column = self.clean(column)
         if kind.array or kind.base is Base.JSON:
             return self._json(column)
         match kind.base:

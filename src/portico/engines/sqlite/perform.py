@@ -31,7 +31,6 @@ from portico.model.page import Changed, Document, Page
 from portico.query.scoped import Cascade, Change, Create, Delete, GetByKey, ListPage, OwnerRule, ParentRule
 
 Row = Sequence[Stored]
-MOST_CASCADED = 10_000
 
 
 def foreign_row() -> InternalError:
@@ -95,13 +94,13 @@ def _page(query: ListPage, statements: ReadStatements, rows: list[Row], call: Ca
 
 @dataclass(slots=True)
 class Write:
-    """One call of a write, inside of a transaction that is open. `budget` is how many documents its cascades may still touch."""
+    """One call of a write, inside of a transaction that is open. `cascaded` counts what its cascades touched."""
 
     connection: sqlite3.Connection
     plan: SqlitePlan
     call: Call
     safe: bool = False
-    budget: int = MOST_CASCADED
+    cascaded: int = 0
     visited: set[tuple[str, tuple[Stored, ...]]] = field(default_factory=set)
 
     def perform(self) -> Answer:
@@ -226,9 +225,10 @@ class Write:
     def _cascade_one(self, cascade: Cascade, row: Row) -> None:
         statements = self.plan.cascades[id(cascade), self.safe]
         key = tuple(row[KEY:])
-        self.budget -= 1
-        if self.budget < 0:
-            raise TooManyAffected(f"The delete would touch more than {MOST_CASCADED} documents.", details={"max_affected": MOST_CASCADED})
+        self.cascaded += 1
+        most = self.plan.most_cascaded
+        if self.cascaded > most:
+            raise TooManyAffected(f"The delete would touch more than {most} documents.", details={"max_affected": most})
         companion = Companion(self.connection, self.call.actor, cascade.child, audit=cascade.audit, versioned=cascade.versioned)
         if cascade.action == "set_null":
             after = self._run(statements.clear, key).fetchone()

@@ -24,6 +24,9 @@ from portico.query.scoped import Cascade, Change, Count, Create, Delete, Everyth
 ScopeShape = tuple[bool, bool, bool]
 """What of a scope changes a statement's text: everything, exactly one client, any users."""
 
+MOST_CASCADED = 10_000
+"""Documents that the cascades of one delete may touch."""
+
 _ANY = Scope(clients=("",))
 _UNSCOPED: ScopeShape = (True, False, False)
 
@@ -44,6 +47,7 @@ class SqlitePlan:
     writes: bool = False
     scoped: bool = True
     slow_until: float = 0.0
+    most_cascaded: int = MOST_CASCADED
     reads: dict[tuple[ScopeShape, bool], ReadStatements] = field(default_factory=dict)
     changes: dict[tuple[ScopeShape, bool], WriteStatements] = field(default_factory=dict)
     cascades: dict[tuple[int, bool], CascadeStatements] = field(default_factory=dict)
@@ -108,7 +112,9 @@ class SqlitePlan:
                 return False
 
 
-def compile_plan(query: ScopedQuery, capabilities: frozenset[Capability], has_triggers: Callable[[str], bool]) -> SqlitePlan:
+def compile_plan(
+    query: ScopedQuery, capabilities: frozenset[Capability], has_triggers: Callable[[str], bool], *, most_cascaded: int = MOST_CASCADED
+) -> SqlitePlan:
     """Make a scoped query ready; what SQLite cannot do is refused here.
 
     Raises:
@@ -127,6 +133,7 @@ def compile_plan(query: ScopedQuery, capabilities: frozenset[Capability], has_tr
     scoped = not isinstance(query.rule, SharedRule | EverythingRule)
     plan = SqlitePlan(query, query.collection, has_triggers, writes=True, scoped=scoped)
     if isinstance(query, Delete):
+        plan.most_cascaded = most_cascaded
         plan.below = {query.collection.name: query.cascades, **_below(query.cascades)}
     plan.change(_ANY)
     return plan

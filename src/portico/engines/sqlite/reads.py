@@ -87,7 +87,7 @@ def compile_get(query: GetByKey, scope: Scope, *, safe: bool) -> ReadStatements:
     source.joined(query.query)
     values = [source.documents.body(query.query, source.columns), source.carried]
     if query.etag:
-        values.append(whole_row(source.collection, source.columns))
+        values.append(whole_row(source.collection, source.columns, source.grammar))
     main = source.binder.statement(source.select(*values))
     return ReadStatements(main, None, source.carried_kind, etag=query.etag)
 

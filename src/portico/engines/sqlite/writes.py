@@ -73,7 +73,7 @@ def _parts(source: Source, answer: BoundQuery | None, rule: ScopeRule, companion
     body = source.documents.body(answer, source.columns) if answer is not None else NOTHING
     record = source.documents.record(collection, source.columns, masked=True) if companions.audit and not same else NOTHING
     whole = source.documents.record(collection, source.columns, masked=False) if companions.versioned and not same else NOTHING
-    content = whole_row(collection, source.columns) if etag else NOTHING
+    content = whole_row(collection, source.columns, source.grammar) if etag else NOTHING
     carried = NOTHING if isinstance(rule, SharedRule | EverythingRule) else source.carried
     return [body, content, carried, record, whole, *key_columns(source)]
 
