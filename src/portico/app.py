@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -251,6 +252,9 @@ async def _lifespan(
         await send({"type": "lifespan.startup.failed", "message": error.message})
         return
     started(service)
+    # What is made at the start stays: no collection needs to look at it again, and a worker's requests leave few cycles.
+    gc.collect()
+    gc.freeze()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await service.close()

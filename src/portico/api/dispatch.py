@@ -109,7 +109,9 @@ class Dispatcher:
                 raise no_route("/" + "/".join(segment(part) for part in parts))
 
     def _check_size(self, exchange: Exchange, path: bytes) -> None:
-        size = len(path) + len(exchange.scope["query_string"]) + sum(len(name) + len(value) for name, value in exchange.scope["headers"])
+        size = len(path) + len(exchange.scope["query_string"])
+        for name, value in exchange.scope["headers"]:
+            size += len(name) + len(value)
         if size > self._max_header_bytes:
             raise HeadersTooLarge(f"The address and headers are larger than {self._max_header_bytes} bytes.")
 

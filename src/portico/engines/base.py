@@ -18,9 +18,9 @@ from portico.query.capabilities import Capability
 from portico.query.scoped import Export, ScopedQuery
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """One caller's run of a plan: its bound values in parameter order, whose documents, and who asks."""
+    """One caller's run of a plan: its bound values in parameter order, whose documents, and who asks. Nobody changes one."""
 
     values: tuple[object, ...]
     scope: Scope

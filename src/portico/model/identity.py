@@ -72,9 +72,12 @@ class Identity:
         return self.clients is None and self.subject is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Actor:
-    """Who an audit row names: the service, the client and user it acted for, and the correlation id of the request."""
+    """Who an audit row names: the service, the client and user it acted for, and the correlation id of the request.
+
+    One is made for every call, so it is not frozen, which would treble the time that takes; nobody changes one.
+    """
 
     service: str
     client_id: str | None

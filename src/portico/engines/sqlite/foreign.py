@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,18 +10,20 @@ from dataclasses import replace
 from portico.model.collection import Collection
 from portico.model.field import Base, Field
 
+_OWN_TYPE = re.compile(r"\b(?:UUID|DATE|DATETIME|JSON)_TEXT\b")
 _MANY_FORMS = {Base.DATETIME: "DATETIME", Base.DATE: "DATE", Base.BOOLEAN: "BOOLEAN", Base.UUID: "UUID"}
 
 
 def as_stored(connection: sqlite3.Connection, collections: Iterable[Collection]) -> tuple[Collection, ...]:
     """The collections, with native types where a table is not one that Portico made.
 
-    Portico names its tables' keys ``pk_table``; what has no such key was made by somebody who may store datetimes as seconds.
+    Portico names its tables' keys ``pk_table``, or, where SQLite takes no name for a key that counts by itself, its columns by types of
+    its own; what has neither was made by somebody who may store datetimes as seconds.
     """
     made = {
         name
         for name, sql in connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
-        if f"CONSTRAINT pk_{name} " in sql
+        if f"CONSTRAINT pk_{name} " in sql or _OWN_TYPE.search(sql)
     }
     return tuple(
         item if item.table in made else replace(item, fields=tuple(_foreign(field) for field in item.fields)) for item in collections
