@@ -54,7 +54,7 @@ def measure(stage: Stage, works: Sequence[Work], rounds: int, seconds: float) ->
                     yield Measured(work.name, name, number, _load(stage, target, work, seconds))
                 except BenchError as error:
                     failed.add((work, name))
-                    yield Failed(work.name, name, str(error))
+                    yield Failed(work.name, name, f"{error}\n{stage.state(name)}")
 
 
 def _load(stage: Stage, target: Target, work: Work, seconds: float) -> Load:

@@ -79,6 +79,13 @@ class Stage:
         self._targets[name].process.resume()
         return self._targets[name]
 
+    def state(self, name: str) -> str:
+        """Whether a target runs, and how its log ends; for messages."""
+        if name not in self._targets:
+            return "It was not started."
+        process = self._targets[name].process
+        return f"It {'runs' if process.is_running else 'has ended'}; its log ends:\n{process.log_tail(10)}"
+
     def _start(self, name: str, folder: Path) -> Target:
         match name:
             case "portico/postgres" | "portico cached/postgres":
