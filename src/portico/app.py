@@ -52,7 +52,7 @@ from portico.store.readers import KeyReader
 from portico.syntax import mongo
 from portico.wiring import declared_collections, main_database, open_engine
 
-RETRY_SECONDS = 0.5
+RETRY_SECONDS = 1.0
 """How often a database that was away at the start is tried again."""
 
 Refused = Callable[[PorticoError], None]
@@ -87,6 +87,8 @@ class Service:
             await self.catalog.reload(seen=self.catalog.current.version)
         else:
             await self.catalog.load()
+        for name in self.engines.keys() - {engine.name for engine in away}:
+            self.health.mark_read(name)
         self.tasks += [asyncio.create_task(self._reopen(engine), name=f"portico-open-{engine.name}") for engine in away]
         await self.authenticator.start()
         self.tasks.append(asyncio.create_task(watch(self.catalog, emit=self.emit), name="portico-watch"))
@@ -123,7 +125,12 @@ class Service:
             await asyncio.sleep(RETRY_SECONDS)
             try:
                 if await self._open(engine):
+                    await self.catalog.refresh(engine.name)
+                    self.health.mark_read(engine.name)
                     return
+            except DatabaseUnavailable:
+                # It went away again in between.
+                continue
             except ConfigurationError as error:
                 # The service runs already: what it must not serve stays closed, and the log says why.
                 await engine.close()

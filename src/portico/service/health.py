@@ -53,7 +53,7 @@ class Report:
 
 
 class HealthChecks:
-    """Checks the databases.
+    """Checks the databases. `started` tells whether the collections of the main one are known.
 
     Args:
         engines: by database, at least one. main: which of them carries the service. catalog: gives the snapshot in force.
@@ -68,11 +68,11 @@ class HealthChecks:
         self._catalog = catalog
         self._clock = clock
         self._running: asyncio.Task[Report] | None = None
+        self.started = False
 
-    @property
-    def started(self) -> bool:
-        """Whether the collections were read at least once."""
-        return self._catalog().version > 0
+    def mark_read(self, database: str) -> None:
+        """Say that the collections of a database were read: the service has started once those of the main one were."""
+        self.started = self.started or database == self._main
 
     async def check(self) -> Report:
         """The service now. Callers of the same moment share a check, so that probes never crowd a pool."""
