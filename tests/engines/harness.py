@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from portico.catalog.declare import declare
@@ -35,7 +35,7 @@ class Harness:
     collections: dict[str, Collection]
     fetch: Callable[[str], Awaitable[Sequence[Sequence[Any]]]]
     scope: Scope = EVERYTHING
-    actor: Actor = ACTOR
+    actor: Actor = field(default_factory=lambda: ACTOR)
 
     def within(self, scope: Scope) -> Harness:
         """The same, for calls of another scope."""

@@ -14,7 +14,7 @@ from portico.engines.sqlite.engine import SqliteEngine, SqliteOptions
 from portico.errors import DuplicateDocument, NotSupported, PorticoError, ReferencedDocument, TooManyAffected
 from portico.events import discard
 from tests.engines.conftest import SECRET, create_tables, fill_family
-from tests.engines.declarations import ANN, AWAY, BEN, FAMILY, HOME, OF_ANN, THINGS
+from tests.engines.declarations import ANN, AWAY, BEN, FAMILY, HOME, OF_ANN, OF_ANN_ALONE, THINGS
 from tests.engines.harness import Harness, declared
 
 
@@ -153,3 +153,15 @@ async def test_a_file_without_companion_tables_says_that_it_has_no_audit(tmp_pat
         harness.created("things", {"id": 1}, audit=True)
     assert error.value.details["capability"] == "audit"
     await engine.close()
+
+
+async def test_an_include_shows_no_document_of_another_tenant_or_user(path: Path, family: Harness) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        # What no write of Portico's would leave: a conversation of the other tenant's user.
+        connection.execute("UPDATE conversations SET user_id = '00000000-0000-4000-8000-000000000003' WHERE conversation_id = ?", (OF_ANN,))
+        connection.commit()
+    away = family.within(AWAY)
+    assert {document["user"]["email"] for document in await away.documents("conversations", "select=user(email)")} == {"user2@example.org"}
+    ann_alone = family.within(OF_ANN_ALONE)
+    shown = await ann_alone.documents("users", "select=email,conversations(title)&order=email")
+    assert [(document["email"], document["conversations"]) for document in shown] == [("user0@example.org", []), ("user1@example.org", [])]

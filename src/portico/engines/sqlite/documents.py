@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -10,6 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.sql.predicates import Columns, Condition, Expression, nullable_key, predicate
 from portico.engines.sqlite.grammar import SqliteGrammar, text
+from portico.engines.sqlite.scoping import Scoping
 from portico.engines.sqlite.statement import Binder
 from portico.errors import InvalidParameter
 from portico.model.collection import Collection, Relation
@@ -25,11 +27,12 @@ Member = tuple[ColumnElement[Any], Expression]
 
 
 class Documents:
-    """Builds documents' JSON with one grammar, for one statement."""
+    """Builds documents' JSON with one grammar, for one statement. `scoping` limits related documents; None where the scope is ``*``."""
 
-    def __init__(self, grammar: SqliteGrammar, binder: Binder) -> None:
+    def __init__(self, grammar: SqliteGrammar, binder: Binder, scoping: Scoping | None = None) -> None:
         self._grammar = grammar
         self._binder = binder
+        self._scoping = scoping
 
     def body(self, query: BoundQuery, columns: Columns) -> Expression:
         """The JSON object of one document."""
@@ -60,6 +63,9 @@ class Documents:
             return cast("Expression", sa.func.count() if is_star else sa.func.count(self._grammar.comparable(output.target, columns)))
         value = self._grammar.comparable(output.target, columns)
         kind = output.target.type
+        if output.cast is not None:
+            read = sa.func.portico_cast(self.value(replace(output, cast=None), columns), text(output.cast.base.value))
+            return self._grammar.shown(read, FieldType(output.cast.base))
         if output.aggregate == "avg":
             scale = kind.scale if kind.base is Base.DECIMAL and kind.scale else 0
             return self._grammar.shown(cast("Expression", sa.func.avg(value) / sa.literal_column(f"1e{scale}")), FieldType(Base.FLOAT))
@@ -109,6 +115,8 @@ class Documents:
         else:
             source, joined = self._through(relation, source, theirs, columns)
             conditions += joined
+        if self._scoping is not None:
+            conditions += self._scoping.related(relation, query.collection, theirs)
         if query.filter is not None:
             conditions.append(predicate(query.filter, theirs, self._binder, self._grammar))
         conditions += [self.exists(item, theirs) for item in query.outputs if isinstance(item, Embedded) and item.inner]

@@ -18,8 +18,22 @@ from portico.engines.sqlite.writes import (
 from portico.errors import NotSupported
 from portico.model.collection import Collection
 from portico.model.scope import Scope
+from portico.query.bound import BoundQuery, Embedded
 from portico.query.capabilities import Capability
-from portico.query.scoped import Cascade, Change, Count, Create, Delete, EverythingRule, Export, GetByKey, ListPage, ScopedQuery, SharedRule
+from portico.query.scoped import (
+    Cascade,
+    Change,
+    Count,
+    Create,
+    Delete,
+    EverythingRule,
+    Export,
+    GetByKey,
+    ListPage,
+    ScopedQuery,
+    ScopeRule,
+    SharedRule,
+)
 
 ScopeShape = tuple[bool, bool, bool]
 """What of a scope changes a statement's text: everything, exactly one client, any users."""
@@ -113,7 +127,11 @@ class SqlitePlan:
 
 
 def compile_plan(
-    query: ScopedQuery, capabilities: frozenset[Capability], has_triggers: Callable[[str], bool], *, most_cascaded: int = MOST_CASCADED
+    query: ScopedQuery,
+    capabilities: frozenset[Capability],
+    has_triggers: Callable[[str], bool],
+    *,
+    most_cascaded: int = MOST_CASCADED,
 ) -> SqlitePlan:
     """Make a scoped query ready; what SQLite cannot do is refused here.
 
@@ -121,7 +139,7 @@ def compile_plan(
         NotSupported: an operator, a count, or companion rows whose table is not there.
     """
     if isinstance(query, GetByKey | ListPage | Count | Export):
-        plan = SqlitePlan(query, query.query.collection, has_triggers, scoped=not isinstance(query.rule, SharedRule | EverythingRule))
+        plan = SqlitePlan(query, query.query.collection, has_triggers, scoped=_depends_on_scope(query.rule, query.query))
         if isinstance(query, ListPage) and query.query.count == "planned":
             raise NotSupported(Capability.PLANNED_COUNT, "sqlite")
         plan.read(_ANY)
@@ -130,13 +148,20 @@ def compile_plan(
         raise NotSupported(Capability.AUDIT, "sqlite", hint="Run portico init-db.")
     if query.versioned and Capability.VERSIONS not in capabilities:
         raise NotSupported(Capability.VERSIONS, "sqlite", hint="Run portico init-db.")
-    scoped = not isinstance(query.rule, SharedRule | EverythingRule)
+    scoped = _depends_on_scope(query.rule, query.answer)
     plan = SqlitePlan(query, query.collection, has_triggers, writes=True, scoped=scoped)
     if isinstance(query, Delete):
         plan.most_cascaded = most_cascaded
         plan.below = {query.collection.name: query.cascades, **_below(query.cascades)}
     plan.change(_ANY)
     return plan
+
+
+def _depends_on_scope(rule: ScopeRule, answer: BoundQuery | None) -> bool:
+    """Whether the statements look at the scope; what everybody sees may include what not everybody does."""
+    if isinstance(rule, SharedRule):
+        return answer is not None and any(isinstance(output, Embedded) for output in answer.outputs)
+    return not isinstance(rule, EverythingRule)
 
 
 def _below(cascades: tuple[Cascade, ...]) -> dict[str, tuple[Cascade, ...]]:

@@ -17,7 +17,7 @@ from portico.model.collection import Collection
 from portico.model.field import FieldType
 from portico.model.scope import Scope
 from portico.query.bound import BoundQuery, Embedded, Output, Parameter, Predicate
-from portico.query.scoped import Count, Export, GetByKey, ListPage, ScopeRule
+from portico.query.scoped import Count, EverythingRule, Export, GetByKey, ListPage, OwnerRule, ParentRule, ScopeRule
 
 BODY, CARRIED, ETAG = 0, 1, 2
 """Places of a document's parts in a row of `GetByKey`; a page's rows have the ordering values from 2 on."""
@@ -40,6 +40,13 @@ class ReadStatements:
     etag: bool = False
 
 
+def owner_rule(rule: ScopeRule) -> OwnerRule | None:
+    """The rule of owners that `rule` is or ends in."""
+    while isinstance(rule, ParentRule):
+        rule = rule.rule
+    return rule if isinstance(rule, OwnerRule) else None
+
+
 class Source:
     """A collection's rows in scope: the table, its columns, and the conditions that every statement over it has."""
 
@@ -48,11 +55,12 @@ class Source:
     ) -> None:
         self.grammar = SqliteGrammar(safe=safe)
         self.binder = Binder()
-        self.documents = Documents(self.grammar, self.binder)
         self.collection = collection
         self.table: sa.TableClause | sa.Alias = self.grammar.bare(collection) if bare else self.grammar.table(collection, "d")
         self.columns: Columns = self.grammar.columns(collection, self.table)
         scoping = Scoping(scope, self.grammar, self.binder)
+        scoping.owner_rule = owner_rule(rule)
+        self.documents = Documents(self.grammar, self.binder, None if isinstance(rule, EverythingRule) else scoping)
         self.carried_kind = scoping.carried_kind(rule, collection)
         self.carried: Expression = scoping.carried(rule, collection, self.columns)
         within = scoping.predicate(rule, collection, self.columns, by_key=by_key)
