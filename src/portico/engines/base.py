@@ -195,4 +195,17 @@ class Engine(Protocol):
         ...
 
 
-__all__ = ["Answer", "Call", "Compiled", "Engine", "Export", "Health", "Isolation", "Measuring", "Outcome", "PoolStatus", "TableSize", "Transaction"]
+__all__ = [
+    "Answer",
+    "Call",
+    "Compiled",
+    "Engine",
+    "Export",
+    "Health",
+    "Isolation",
+    "Measuring",
+    "Outcome",
+    "PoolStatus",
+    "TableSize",
+    "Transaction",
+]

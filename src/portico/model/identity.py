@@ -72,7 +72,7 @@ class Identity:
         return self.clients is None and self.subject is None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Actor:
     """Who an audit row names: the service, the client and user it acted for, and the correlation id of the request.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from portico.engines.base import Transaction
 from portico.model.identity import Actor, Identity
 from portico.model.scope import Scope
 from portico.query import ast
@@ -15,11 +16,15 @@ from portico.query import ast
 
 @dataclass(slots=True)
 class Caller:
-    """One authenticated call: the service, whose documents it may touch, and who the audit will name."""
+    """One authenticated call: the service, whose documents it may touch, and who the audit will name.
+
+    `transaction` is the open one that the call runs inside of, if any: it then shares no statement and commits nothing.
+    """
 
     identity: Identity
     scope: Scope
     actor: Actor
+    transaction: Transaction | None = None
 
 
 @dataclass(slots=True)

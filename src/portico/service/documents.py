@@ -187,6 +187,8 @@ class Documents:
         try:
             return await self._run_plan(caller, plan, values)
         except SchemaChanged:
+            if caller.transaction is not None:
+                raise
             await self.reload()
             plan, values = prepare()
             return await self._run_plan(caller, plan, values)
@@ -196,7 +198,11 @@ class Documents:
         answer: Answer = None
         code: str | None = "cancelled"
         try:
-            answer = await self.coalescer.run(plan.lane, Call(values, caller.scope, caller.actor))
+            call = Call(values, caller.scope, caller.actor)
+            if caller.transaction is not None:
+                answer = await caller.transaction.run(plan.lane.plan, call, timeout=plan.lane.timeout)
+            else:
+                answer = await self.coalescer.run(plan.lane, call)
             code = None
             return answer
         except PorticoError as error:

@@ -31,6 +31,8 @@ class Imports:
             InvalidValue: lines break rules; ``details["errors"]`` holds the first hundred, each with its line and reason.
         """
         await self._check(caller, name, lines)
+        if caller.transaction is not None:
+            return await self._insert(caller, name, lines, caller.transaction)
         engine = self._writes.engine_of(name)
         transaction = await engine.begin()
         try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from portico.engines.base import Call, Engine
+from portico.engines.base import Call, Engine, Transaction
 from portico.errors import DocumentNotFound, DuplicateDocument, InvalidParameter, NotSupported, PorticoError, PreconditionFailed
 from portico.model.collection import Collection
 from portico.model.field import Base, FieldType
@@ -83,7 +84,9 @@ class Writes:
             places.append(place)
             calls.append(call)
         answers: list[Document | None] = [None] * len(bodies)
-        if groups:
+        if groups and caller.transaction is not None:
+            await self._create_groups(groups, answers, caller.transaction)
+        elif groups:
             await self._together(groups, answers)
         return [cast("Document", answer) for answer in answers]
 
@@ -114,14 +117,20 @@ class Writes:
         engine = next(iter(groups.values()))[0].lane.engine
         transaction = await engine.begin()
         try:
-            for plan, places, calls in groups.values():
-                made = await transaction.run_all(plan.lane.plan, calls, timeout=plan.lane.timeout)
-                for place, answer in zip(places, made, strict=True):
-                    answers[place] = cast("Document", answer)
+            await self._create_groups(groups, answers, transaction)
         except BaseException:
-            await transaction.rollback()
+            await asyncio.shield(asyncio.ensure_future(transaction.rollback()))
             raise
         await transaction.commit()
+
+    @staticmethod
+    async def _create_groups(
+        groups: dict[int, tuple[WritePlan, list[int], list[Call]]], answers: list[Document | None], transaction: Transaction
+    ) -> None:
+        for plan, places, calls in groups.values():
+            made = await transaction.run_all(plan.lane.plan, calls, timeout=plan.lane.timeout)
+            for place, answer in zip(places, made, strict=True):
+                answers[place] = cast("Document", answer)
 
     def _create_plan(self, caller: Caller, name: str, names: tuple[str, ...]) -> WritePlan:
         collection = self._writable(name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import date
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
@@ -13,8 +14,9 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.base import Call
 from portico.engines.postgres.types import encoder, typed, wire_type
+from portico.model.field import FieldType
 from portico.model.scope import Scope
-from portico.query.bound import Parameter
+from portico.query.bound import Parameter, Special
 
 _DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]
 Argument = Callable[[Sequence[Call]], object]
@@ -92,8 +94,26 @@ def _value(index: int, convert: Callable[[object], object] | None) -> Argument:
     return lambda calls: None if calls[0].values[index] is None else convert(calls[0].values[index])
 
 
-def _each_value(index: int) -> Argument:
+def _each_value(index: int, kind: FieldType | Special | None) -> Argument:
+    if isinstance(kind, FieldType) and kind.array:
+        # Arrays of arrays have one shape, so each array travels as its text.
+        return lambda calls: [array_text(call.values[index]) for call in calls]
     return lambda calls: [call.values[index] for call in calls]
+
+
+def array_text(value: object) -> str | None:
+    """A list as the text form of PostgreSQL's array; None stays None."""
+    return None if value is None else "{" + ",".join(_element_text(item) for item in cast("list[object]", value)) + "}"
+
+
+def _element_text(item: object) -> str:
+    if item is None:
+        return "NULL"
+    if isinstance(item, bytes):
+        return f'"\\\\x{item.hex()}"'
+    text = item.isoformat() if isinstance(item, date) else str(item)
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _constant(value: object) -> Argument:
@@ -108,6 +128,7 @@ def statement(executable: Executable, parameters: Sequence[Parameter] = ()) -> S
         parameters: those whose values need converting for the driver.
     """
     compiled = executable.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
+    kinds = {parameter.index: parameter.type for parameter in parameters}
     converters = {parameter.index: encoder(parameter.type, many=parameter.many) for parameter in parameters}
     arguments: list[Argument] = []
     for name in compiled.positiontup or ():
@@ -117,7 +138,7 @@ def statement(executable: Executable, parameters: Sequence[Parameter] = ()) -> S
         elif prefix == "value" and rest.isdigit():
             arguments.append(_value(int(rest), converters.get(int(rest))))
         elif prefix == "each" and rest.isdigit():
-            arguments.append(_each_value(int(rest)))
+            arguments.append(_each_value(int(rest), kinds.get(int(rest))))
         else:
             arguments.append(_constant(compiled.params[name]))
     return Statement(str(compiled), tuple(arguments))
