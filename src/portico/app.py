@@ -34,17 +34,14 @@ from portico.observe.lines import Lines
 from portico.observe.logging import Log, LogOptions, capture_records
 from portico.query.json_text import read_json
 from portico.query.limits import Limits
-from portico.service.authenticate import Authenticator
+from portico.service.authenticate import Authenticator, TokenVerifier
 from portico.service.coalesce import Coalescer
 from portico.service.documents import Documents
 from portico.service.health import HealthChecks
 from portico.service.imports import Imports
-from portico.service.issuer_keys import IssuerKeys
-from portico.service.linked_users import LinkedUsers
 from portico.service.monitor import Monitor
 from portico.service.plans import Plans
 from portico.service.schemas import Schemas
-from portico.service.tokens import Tokens, TrustedIssuer
 from portico.service.writes import Writes
 from portico.settings import Settings, load
 from portico.store.connect import open_reader
@@ -304,7 +301,14 @@ def _authenticator(settings: Settings, documents: Documents, emit: Emit) -> Auth
     )
 
 
-def _tokens(settings: Settings, services: KeyReader, documents: Documents) -> Tokens | None:
+def _tokens(settings: Settings, services: KeyReader, documents: Documents) -> TokenVerifier | None:
+    if not settings.auth.issuers:
+        return None
+    # Cryptography for tokens takes a tenth of the start; most installations have keys alone.
+    from portico.service.issuer_keys import IssuerKeys  # noqa: PLC0415
+    from portico.service.linked_users import LinkedUsers  # noqa: PLC0415
+    from portico.service.tokens import Tokens, TrustedIssuer  # noqa: PLC0415
+
     issuers = [
         TrustedIssuer(
             issuer=issuer.issuer,
@@ -318,7 +322,7 @@ def _tokens(settings: Settings, services: KeyReader, documents: Documents) -> To
         )
         for issuer in settings.auth.issuers
     ]
-    return Tokens(issuers, services=services, users=LinkedUsers(documents)) if issuers else None
+    return Tokens(issuers, services=services, users=LinkedUsers(documents))
 
 
 __all__ = ["Service", "assemble", "build", "create_app", "links"]
