@@ -57,7 +57,7 @@ def calls(key: str) -> Mapping[str, Call]:
         "create": Call("POST", "/clients/{client}/documents", posted),
         "bulk": Call("POST", _COLLECTION, (*posted, ("X-Client-ID", ""))),
         "get of 1000": Call("GET", "/clients/{client}/documents/{id}", ours, documents=1000),
-        "export": Call("GET", f"{_COLLECTION}/export?format=csv", of_client),
+        "export": Call("GET", f"{_COLLECTION}/export", of_client),
         "health": Call("GET", "/health"),
     }
 
