@@ -17,7 +17,16 @@ import pytest
 import pytest_asyncio
 
 from portico.engines.sqlite.engine import SqliteEngine, SqliteOptions
-from portico.errors import DatabaseUnavailable, DiskFull, InternalError, PorticoError, StatementTimeout, Unavailable
+from portico.errors import (
+    DatabaseUnavailable,
+    DiskFull,
+    InternalError,
+    InvalidValue,
+    OutOfRange,
+    PorticoError,
+    StatementTimeout,
+    Unavailable,
+)
 from portico.events import discard
 from portico.model.page import Document
 from portico.model.scope import Scope
@@ -279,3 +288,11 @@ async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None
     file.write_text("this is not a database at all, it is a text" * 100)
     with pytest.raises(DatabaseUnavailable):
         await SqliteEngine("main", file, secret=SECRET, emit=discard).start()
+
+
+async def test_a_value_that_cannot_be_handed_over_fails_alone_and_the_writer_goes_on(harness: Harness) -> None:
+    plan, _ = harness.created("things", {"id": 1, "big": 5, "text": "x"})
+    calls = [harness.call((None, key, big, text)) for key, big, text in [(1, 1, "a"), (2, 2**80, "b"), (3, 3, "\ud800"), (4, 4, "d")]]
+    outcomes = await harness.engine.run(plan, calls)
+    assert [type(outcome) for outcome in outcomes] == [Document, OutOfRange, InvalidValue, Document]
+    assert await harness.ids("things", "order=id") == [1, 4]

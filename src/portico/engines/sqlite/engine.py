@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 from portico.engines.base import Answer, Call, Compiled, Health, Isolation, Outcome, PoolStatus
 from portico.engines.sqlite.companion_rows import AUDIT_TABLE, VERSIONS_TABLE
 from portico.engines.sqlite.connections import Threads, Watchdog, closed, open_connection
-from portico.engines.sqlite.errors import is_busy, is_interrupted, is_unshowable, translate
+from portico.engines.sqlite.errors import is_busy, is_interrupted, is_unshowable, translate, unstorable
 from portico.engines.sqlite.foreign import as_stored
 from portico.engines.sqlite.gate import Gate
 from portico.engines.sqlite.perform import perform_read, read_with_care
@@ -169,6 +169,8 @@ class SqliteEngine:
                 plan.slow_until = time.monotonic() + SLOW_PLAN_SECONDS
             elif not is_busy(error) and not is_unshowable(error):
                 return translate(error, plan.collection)
+        except (OverflowError, UnicodeEncodeError) as error:
+            return unstorable(error)
         except PorticoError as error:
             return error
         try:

@@ -55,6 +55,18 @@ def is_unshowable(error: sqlite3.Error) -> bool:
     return any(sign in message for sign in (_NO_BLOB_IN_JSON, "malformed JSON", _NOT_UTF8, _FUNCTION_FAILED))
 
 
+def unstorable(error: OverflowError | UnicodeEncodeError) -> PorticoError:
+    """Portico's error for a value that the driver cannot hand to SQLite."""
+    if isinstance(error, OverflowError):
+        return OutOfRange("A number does not fit an integer of 64 bits.")
+    return InvalidValue("A text holds a character that the database cannot store.")
+
+
+def fault(error: Exception) -> InternalError:
+    """A fault of Portico's own while a write ran: its caller is answered, and the writer goes on."""
+    return InternalError("The write failed.", details={"type": type(error).__name__})
+
+
 def translate(error: sqlite3.Error, collection: Collection | None = None, *, deleting: bool = False) -> PorticoError:
     """Portico's error for SQLite's.
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 
 from portico.engines.base import Answer, Call
-from portico.engines.sqlite.errors import is_busy, is_unshowable, translate
+from portico.engines.sqlite.errors import is_busy, is_unshowable, translate, unstorable
 from portico.engines.sqlite.perform import Write
 from portico.engines.sqlite.plan import SqlitePlan
 from portico.errors import PorticoError, Unavailable
@@ -78,6 +78,8 @@ def in_savepoint(connection: sqlite3.Connection, plan: SqlitePlan, call: Call) -
             connection.execute("RELEASE portico_write")
         if isinstance(error, sqlite3.Error):
             raise translate(error, plan.collection, deleting=isinstance(plan.query, Delete)) from error
+        if isinstance(error, OverflowError | UnicodeEncodeError):
+            raise unstorable(error) from error
         raise
     connection.execute("RELEASE portico_write")
     return answer

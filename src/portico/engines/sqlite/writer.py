@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from portico.engines.base import Answer, Call
 from portico.engines.sqlite.connections import closed, interruptible
-from portico.engines.sqlite.errors import translate
+from portico.engines.sqlite.errors import fault, translate
 from portico.engines.sqlite.gate import WAIT_SECONDS, Gate, begin_immediate, in_savepoint
 from portico.engines.sqlite.plan import SqlitePlan
 from portico.errors import PorticoError, Unavailable
@@ -131,6 +131,8 @@ class Writer:
                 done.append((waiting.future, in_savepoint(self.connection, waiting.plan, waiting.call)))
             except PorticoError as refused:
                 failed.append((waiting.future, refused))
+            except Exception as broken:  # noqa: BLE001  # the other writes of the group must have their answers
+                failed.append((waiting.future, fault(broken)))
             if not self.connection.in_transaction:
                 # SQLite undid the whole transaction (no room, a broken file): none of these was written.
                 lost = failed[-1][1] if failed else Unavailable("The write was undone.")
@@ -179,6 +181,9 @@ class Writer:
         except PorticoError as error:
             self._rollback()
             _fail(waiting.future, error)
+        except Exception as broken:  # noqa: BLE001  # the writes that wait must have their turn
+            self._rollback()
+            _fail(waiting.future, fault(broken))
         else:
             await self._commit([(waiting.future, answer)])
 
