@@ -1,6 +1,5 @@
 """Compares what a command answered with what a page shows: `…` stands for anything, and what differs each time is compared by its form."""
 
-import json
 import re
 
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z"
@@ -49,11 +48,7 @@ def _compact(text: str) -> str:
 
 
 def as_shown(status: int | None, headers: dict[str, str], shown_headers: list[str], body: str) -> str:
-    """An answer in the form of a page: its status, those headers that the page shows, its body."""
+    """An answer in the form of a page: its status, those headers that the page shows, its body as it came."""
     lines = [str(status)] if status is not None else []
     lines += [f"{name}: {headers.get(name.lower(), 'missing')}" for name in shown_headers]
-    try:
-        text = json.dumps(json.loads(body), separators=(",", ":"), ensure_ascii=False)
-    except ValueError:
-        text = body
-    return "\n".join([*lines, text])
+    return "\n".join([*lines, body])

@@ -91,7 +91,7 @@ class Runner:
             return
         headers, body = _split(done.stdout)
         shown = self._fitted(step.answer)
-        names = [match[1] for match in _HEADER.finditer(shown)]
+        names = [match[1] for match in _HEADER.finditer(shown)] if headers else []
         answered = as_shown(status, headers, names, body or done.stderr if status is None else body)
         if not agrees(shown, answered):
             raise PageError(f"{where}\nshows\n{shown}\nand answers\n{answered}\n{done.stderr if status is None else ''}")
