@@ -19,6 +19,7 @@ from portico.api.collections import Collections
 from portico.api.control import Control, create_control
 from portico.api.dispatch import Dispatcher
 from portico.api.middleware.correlation import current as correlation_id
+from portico.api.middleware.faults import where
 from portico.api.middleware.front import Front
 from portico.api.middleware.loopback import LoopbackOnly
 from portico.api.openapi import OpenApi
@@ -247,13 +248,14 @@ async def _lifespan(
     try:
         service = build(settings, emit)
         await service.start()
-    except PorticoError as error:
+    except Exception as error:  # noqa: BLE001 - whatever keeps it from starting is said, and then it ends
+        reported = _reported(error)
         if refused is not None:
-            refused(error)
+            refused(reported)
         if service is not None:
             await service.close()
         lines.close()
-        await send({"type": "lifespan.startup.failed", "message": error.message})
+        await send({"type": "lifespan.startup.failed", "message": reported.message})
         return
     started(service)
     # What is made at the start stays: no collection needs to look at it again, and a worker's requests leave few cycles.
@@ -264,6 +266,15 @@ async def _lifespan(
     await service.close()
     lines.close()
     await send({"type": "lifespan.shutdown.complete"})
+
+
+def _reported(error: Exception) -> PorticoError:
+    """Why the service does not start, without values: of what is not an error of ours, the class and the place."""
+    if isinstance(error, PorticoError):
+        return error
+    return ConfigurationError(
+        f"Portico could not start: {type(error).__name__} at {where(error)}.", hint="This is a fault of Portico's own."
+    )
 
 
 def _observed(settings: Settings) -> tuple[Lines, Emit]:

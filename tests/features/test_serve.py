@@ -4,12 +4,17 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
+from contextlib import closing
+from pathlib import Path
 
 import httpx2
 
 from tests.conftest import StartPortico
 from tests.servers.portico import PorticoProcess
+from tests.servers.postgres import PASSWORDS, PostgresServer
+from tests.servers.process import answers
 from tests.servers.waiting import wait_until
 
 
@@ -33,11 +38,8 @@ def test_the_embedded_database_is_ready_with_a_little_sample_data(portico: Start
     assert "welcome.txt" in names
 
 
-def test_a_database_of_somebody_else_is_served_as_it_is(portico: StartPortico, tmp_path_factory) -> None:
-    import sqlite3
-    from contextlib import closing
-
-    file = tmp_path_factory.mktemp("theirs") / "theirs.db"
+def test_a_database_of_somebody_else_is_served_as_it_is(portico: StartPortico, tmp_path: Path) -> None:
+    file = tmp_path / "theirs.db"
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE books (id INTEGER PRIMARY KEY, title TEXT)")
         connection.commit()
@@ -63,11 +65,10 @@ def test_production_refuses_unsafe_settings_with_a_sentence_each(portico: StartP
     assert "auth.required is false" in result.stderr
 
 
-def test_production_refuses_a_role_that_owns_the_tables(portico: StartPortico, postgres, tmp_path_factory) -> None:
-    secret = tmp_path_factory.mktemp("secret") / "key"
+def test_production_refuses_a_role_that_owns_the_tables(portico: StartPortico, postgres: PostgresServer, tmp_path: Path) -> None:
+    secret, password = tmp_path / "key", tmp_path / "password"
     secret.write_text("k3" * 24)
-    password = secret.with_name("password")
-    password.write_text("super-secret")
+    password.write_text(PASSWORDS["postgres"])
     database = postgres.new_database()
     url = f"postgresql://postgres@127.0.0.1:{postgres.port}/{database.name}"
     main = {"type": "postgresql", "connection_string": url, "password_file": str(password)}
@@ -77,7 +78,29 @@ def test_production_refuses_a_role_that_owns_the_tables(portico: StartPortico, p
     database.drop()
     assert result.returncode == 2, result.stderr
     assert "superuser" in result.stderr
-    assert "super-secret" not in result.stderr + result.stdout
+    assert PASSWORDS["postgres"] not in result.stderr + result.stdout
+
+
+def test_production_starts_on_safe_settings_and_refuses_calls_without_a_credential(
+    portico: StartPortico, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    database = postgres.new_database()
+    migrating = {"connection_string": database.dsn(), "migration_connection_string": database.dsn("migrator")}
+    assert portico(config={"databases": {"main": migrating}}, start=False).run("init-db").returncode == 0
+    (tmp_path / "key").write_text("k3" * 24)
+    (tmp_path / "password").write_text(PASSWORDS["appuser"])
+    url = f"postgresql://appuser@127.0.0.1:{postgres.port}/{database.name}"
+    main = {"type": "postgresql", "connection_string": url, "password_file": str(tmp_path / "password")}
+    settings = {"ENVIRONMENT": "production", "PORTICO_SECRET_KEY_FILE": str(tmp_path / "key")}
+    process = portico(config={"databases": {"main": main}}, environment=settings)
+    try:
+        assert process.client.get("/health/ready").status_code == 200
+        assert process.client.get("/api/db/clients").status_code == 401
+        assert process.client.get("/api/db/stats").status_code == 401
+        assert process.client.get("/health").json()["tables"]["users"] == "healthy"
+    finally:
+        process.kill()
+        database.drop()
 
 
 def test_sigterm_ends_it_with_exit_code_0(portico: StartPortico) -> None:
@@ -108,6 +131,8 @@ def test_a_worker_that_is_killed_is_replaced(portico: StartPortico) -> None:
         return len(found) == 2 and victim not in found
 
     wait_until(replaced, what="a new worker")
+    assert "Unexpected exit from worker" in process.log_text()
+    wait_until(lambda: answers(process.port), what="a worker that listens")
     with httpx2.Client(base_url=process.url) as fresh:
         assert fresh.get("/health/live").status_code == 200
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -90,6 +91,7 @@ def _announce(settings: Settings) -> None:
 def _run(settings: Settings) -> int:
     """Run the workers to their end; gives the exit code."""
     from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols  # noqa: PLC0415 - nothing else needs the server
+    from granian.log import LogLevels  # noqa: PLC0415
     from granian.server import Server  # noqa: PLC0415
 
     http = settings.http
@@ -104,7 +106,8 @@ def _run(settings: Settings) -> int:
         http=HTTPModes.http1,
         websockets=False,
         backlog=2048,
-        log_enabled=False,
+        log_level=LogLevels.error,
+        log_dictconfig=_server_log(settings),
         respawn_failed_workers=True,
         respawn_interval=_RESPAWN_SECONDS,
         workers_kill_timeout=int(http.shutdown_seconds) or 1,
@@ -121,6 +124,24 @@ def _run(settings: Settings) -> int:
     else:
         code = ExitCode.OK
     return ExitCode.CONFIGURATION if refusals.heard else code
+
+
+def _server_log(settings: Settings) -> dict[str, object]:
+    """What the process that keeps the workers says of them (one that ended, a loop of crashes), in the form of the other lines."""
+    as_text = settings.observe.log_format == "text" or (settings.observe.log_format == "auto" and sys.stdout.isatty())
+    fields = {
+        "timestamp": "%(asctime)s",
+        "level": "error",
+        "logger": "server",
+        "event": "%(message)s",
+        "service_name": settings.service_name,
+    }
+    line = {"format": "%(levelname)s %(message)s" if as_text else json.dumps(fields), "datefmt": "%Y-%m-%dT%H:%M:%S"}
+    return {
+        "formatters": {"line": line},
+        "handlers": {"line": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}},
+        "loggers": {"_granian": {"handlers": ["line"], "level": "ERROR", "propagate": False}},
+    }
 
 
 def _load(settings: Settings, refusals: _Refusals) -> App:

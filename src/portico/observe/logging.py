@@ -186,3 +186,8 @@ def capture_records(log: Log) -> None:
     root = logging.getLogger()
     root.handlers[:] = [Records(log)]
     root.setLevel(logging.WARNING)
+    for name in list(root.manager.loggerDict):
+        # The server's own handler, for one, would print tracebacks.
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
