@@ -93,6 +93,7 @@ def _postgres(settings: Settings, name: str, secret: bytes, emit: Emit) -> Engin
         timeout=pool.timeout_seconds,
         recycle=pool.recycle_seconds,
         statement_timeout=settings.limits.statement_timeout_seconds,
+        pooler_prepared=database.pooler_prepared,
         synchronous_commit=_SYNCHRONOUS_COMMIT[database.write_concern],
     )
     return PostgresEngine(name, options, schemas=postgres_schemas(settings, name), secret=secret, emit=emit)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from portico.catalog.declare import declare
-from portico.engines.base import Answer, Call, Engine, Outcome
+from portico.engines.base import APART, Answer, Apart, Call, Engine, Outcome
 from portico.errors import PorticoError
 from portico.model.collection import Collection
 from portico.model.identity import Actor
@@ -77,6 +77,7 @@ class Harness:
         outcome = (await self.engine.run(plan, [call]))[0]
         if isinstance(outcome, PorticoError):
             raise outcome
+        assert not isinstance(outcome, Apart)
         return outcome
 
     async def page(self, name: str, query: str | Mapping[str, object] = "", cursor: str | None = None) -> Page:
@@ -146,7 +147,14 @@ class Harness:
         """Create documents, each by itself, in one run; all have the same members."""
         plan, _ = self.created(name, documents[0], **options)
         calls = [self.call((None, *self.assigned(name, document, 1)[1])) for document in documents]
-        return await self.engine.run(plan, calls)
+        outcomes = list(await self.engine.run(plan, calls))
+        for place, outcome in enumerate(outcomes):
+            if outcome is APART:
+                try:
+                    outcomes[place] = await self.run_one(plan, calls[place])
+                except PorticoError as error:
+                    outcomes[place] = error
+        return outcomes
 
     def changed(
         self, name: str, key: Sequence[object], document: Mapping[str, object], *, etag: str | None = None, **options: Any

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Literal, Protocol, runtime_checkable
 
 from portico.errors import PorticoError
@@ -30,8 +31,16 @@ class Call:
 Answer = Document | Page | Changed | None
 """What one call gets: None is "not found". `Count` answers a `Changed` with the count."""
 
-Outcome = Document | Page | Changed | PorticoError | None
-"""An answer, or the error of this call alone."""
+
+class Apart(Enum):
+    """Instead of an outcome: the call must be run by itself, since one of its statement was refused, or a lock stood in its way."""
+
+    APART = "apart"
+
+
+APART = Apart.APART
+Outcome = Document | Page | Changed | PorticoError | Apart | None
+"""An answer, or the error of this call alone; of several calls in one statement also `APART`."""
 
 Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 
@@ -164,7 +173,7 @@ class Engine(Protocol):
         Args:
             plan: what `compile` gave. calls: at most 256. timeout: seconds for the statement, None for the default.
         Returns:
-            one outcome for each call, in order: an answer, or that call's own error.
+            one outcome for each call, in order: an answer, that call's own error, or (never of a single call) `APART`.
         Raises:
             PorticoError: the statement as a whole failed (connection, timeout).
         """
@@ -196,7 +205,9 @@ class Engine(Protocol):
 
 
 __all__ = [
+    "APART",
     "Answer",
+    "Apart",
     "Call",
     "Compiled",
     "Engine",

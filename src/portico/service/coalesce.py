@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 
-from portico.engines.base import Answer, Call, Compiled, Engine, Outcome
+from portico.engines.base import APART, Answer, Apart, Call, Compiled, Engine, Outcome
 from portico.errors import PorticoError
 from portico.events import Emit, PlanDisjoined
 
@@ -31,6 +31,14 @@ FAILURES_APART = 20
 Waiting = tuple[Call, "asyncio.Future[Outcome]"]
 
 
+@dataclass(slots=True, eq=False)
+class Sent:
+    """A statement under way, and the calls that wait for it."""
+
+    batch: list[Waiting]
+    task: asyncio.Task[None] | None = None
+
+
 @dataclass(slots=True)
 class Lane:
     """The calls of one plan that wait, and how its joint statements have gone.
@@ -44,7 +52,7 @@ class Lane:
     collection: str
     operation: str
     waiting: list[Waiting] = field(default_factory=list)
-    under_way: int = 0
+    under_way: list[Sent] = field(default_factory=list)
     scheduled: bool = False
     apart_until: float = 0.0
     strikes: list[float] = field(default_factory=list)
@@ -65,11 +73,15 @@ class Coalescer:
             return answered((await lane.engine.run(lane.plan, [call], timeout=lane.timeout))[0])
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         lane.waiting.append((call, future))
-        if not lane.scheduled and lane.under_way < MOST_UNDER_WAY:
+        if not lane.scheduled and len(lane.under_way) < MOST_UNDER_WAY:
             lane.scheduled = True
             # Calls that become ready in this turn of the loop gather first.
             asyncio.get_running_loop().call_soon(self._send, lane)
-        return answered(await future)
+        try:
+            return answered(await future)
+        except asyncio.CancelledError:
+            _end_unwanted(lane, future)
+            raise
 
     @staticmethod
     def _goes_alone(lane: Lane, call: Call) -> bool:
@@ -91,25 +103,28 @@ class Coalescer:
     def _send(self, lane: Lane) -> None:
         """Send what waits, as far as statements may be under way."""
         lane.scheduled = False
-        while lane.waiting and lane.under_way < MOST_UNDER_WAY:
+        while lane.waiting and len(lane.under_way) < MOST_UNDER_WAY:
             batch = [item for item in lane.waiting[:MOST_CALLS] if not item[1].done()]
             del lane.waiting[:MOST_CALLS]
             if batch:
-                lane.under_way += 1
-                self._start(self._run(lane, batch))
+                sent = Sent(batch)
+                lane.under_way.append(sent)
+                sent.task = self._start(self._run(lane, sent))
 
-    def _start(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[call-overload]
+    def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _run(self, lane: Lane, batch: list[Waiting]) -> None:
-        """One statement for `batch`, and its outcomes to those who still wait."""
+    async def _run(self, lane: Lane, sent: Sent) -> None:
+        """One statement for a batch, and its outcomes to those who still wait. Who must run apart keeps nobody else waiting."""
+        batch = sent.batch
         slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._is_slow, lane)
         try:
             outcomes: Sequence[Outcome] = await lane.engine.run(lane.plan, [call for call, _ in batch], timeout=lane.timeout)
         except PorticoError as error:
-            outcomes = [error] * len(batch)
+            outcomes = [error] if len(batch) == 1 else [_twin(error) for _ in batch]
         except BaseException as error:
             for _, future in batch:
                 if not future.done():
@@ -117,11 +132,14 @@ class Coalescer:
             raise
         finally:
             slow.cancel()
-            lane.under_way -= 1
+            lane.under_way.remove(sent)
             if lane.waiting and not lane.scheduled:
                 lane.scheduled = True
                 asyncio.get_running_loop().call_soon(self._send, lane)
         for (call, future), outcome in zip(batch, outcomes, strict=True):
+            if outcome is APART:
+                self._start(self._alone(lane, call, future))
+                continue
             if not future.done():
                 future.set_result(outcome)
             if lane.plan.writes and len(batch) > 1:
@@ -139,10 +157,14 @@ class Coalescer:
             lane.apart_until = now + APART_SECONDS
             self._emit(PlanDisjoined(lane.collection, lane.operation, "slow"))
 
-    @staticmethod
-    async def _alone(lane: Lane, call: Call, future: asyncio.Future[Outcome]) -> None:
+    async def _alone(self, lane: Lane, call: Call, future: asyncio.Future[Outcome]) -> None:
+        """A call that waited with others goes by itself. A read ends when its caller leaves."""
         if future.done():
             return
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine runs in a task"
+        if not lane.plan.writes:
+            future.add_done_callback(lambda ended: task.cancel() if ended.cancelled() else None)
         try:
             outcome = (await lane.engine.run(lane.plan, [call], timeout=lane.timeout))[0]
         except PorticoError as error:
@@ -153,6 +175,8 @@ class Coalescer:
             return
         if not future.done():
             future.set_result(outcome)
+        if lane.plan.writes:
+            self._note(lane, call.actor.service, failed=isinstance(outcome, PorticoError))
 
     def _note(self, lane: Lane, service: str, *, failed: bool) -> None:
         """Remember how a service's joint creates go: each failure made its statement run twice."""
@@ -172,8 +196,27 @@ class Coalescer:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
+def _end_unwanted(lane: Lane, future: asyncio.Future[Outcome]) -> None:
+    """A read whose callers have all left is cancelled at the server; a write is left to end."""
+    if lane.plan.writes:
+        return
+    for sent in lane.under_way:
+        if any(waiting is future for _, waiting in sent.batch) and all(waiting.done() for _, waiting in sent.batch):
+            assert sent.task is not None, "what is under way has its task"
+            sent.task.cancel()
+
+
+def _twin(error: PorticoError) -> PorticoError:
+    """The same error for another caller: what one adds to its own is not the others'."""
+    twin = error.__class__.__new__(error.__class__, *error.args)
+    twin.__dict__.update(error.__dict__, details=dict(error.details))
+    twin.__cause__ = error.__cause__
+    return twin
+
+
 def answered(outcome: Outcome) -> Answer:
     """The answer that an outcome is, or its error raised."""
     if isinstance(outcome, PorticoError):
         raise outcome
+    assert not isinstance(outcome, Apart), "a call that runs by itself has an outcome"
     return outcome

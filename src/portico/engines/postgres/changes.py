@@ -23,12 +23,12 @@ class Changes:
         self.grammar = grammar
         self.secret = secret
 
-    def by_key(self, plan: Change | Delete, kind: str) -> Statement:
+    def by_key(self, plan: Change | Delete, kind: str, *, impatient: bool = False) -> Statement:
         """One round trip: at most one row (changed, body, etag, tenant, key); none where there is no such document in scope.
 
         `changed` is false where the row exists but its hash is not the one that the caller named.
         """
-        ready, frame = alone(kind)
+        ready, frame = alone(kind, impatient=impatient)
         old = self._locked(plan, frame)
         gate = sa.select(ready.c.v).scalar_subquery().is_not(None)
         new = self._applied(plan, old, [gate, *self._unchanged(plan, old)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from portico.engines.base import Call
 from portico.engines.postgres.changes import Changes
@@ -15,6 +16,8 @@ from portico.model.collection import Collection
 from portico.model.field import FieldType
 from portico.query.scoped import Change, Count, Create, Delete, EverythingRule, Export, GetByKey, ListPage, ScopedQuery, SharedRule
 
+_Manner = Literal["alone", "impatient", "together"]
+
 
 @dataclass(slots=True)
 class PostgresPlan:
@@ -25,7 +28,7 @@ class PostgresPlan:
     secret: bytes
     joint: bool = False
     writes: bool = False
-    statements: dict[tuple[str, bool], Statement] = field(default_factory=dict)
+    statements: dict[tuple[str, _Manner], Statement] = field(default_factory=dict)
 
     @property
     def collection(self) -> Collection:
@@ -34,20 +37,24 @@ class PostgresPlan:
 
     def alone(self, kind: str) -> Statement:
         """The statement of one call whose scope is of this kind."""
-        return self._statement(kind, many=False)
+        return self._statement(kind, "alone")
+
+    def impatient(self, kind: str) -> Statement:
+        """The statement of one write by key that waits for no lock longer than a few milliseconds."""
+        return self._statement(kind, "impatient")
 
     def together(self, kind: str) -> Statement:
         """The statement of several calls whose scopes are all of this kind."""
-        return self._statement(kind, many=True)
+        return self._statement(kind, "together")
 
-    def _statement(self, kind: str, *, many: bool) -> Statement:
-        found = self.statements.get((kind, many))
+    def _statement(self, kind: str, manner: _Manner) -> Statement:
+        found = self.statements.get((kind, manner))
         if found is None:
-            found = self.statements[(kind, many)] = self._write(kind, many=many)
+            found = self.statements[(kind, manner)] = self._write(kind, manner)
         return found
 
-    def _write(self, kind: str, *, many: bool) -> Statement:
-        query, user = self.query, kind.endswith("+user")
+    def _write(self, kind: str, manner: _Manner) -> Statement:
+        query, user, many, impatient = self.query, kind.endswith("+user"), manner == "together", manner != "alone"
         reads = Reads(self.grammar, self.secret)
         match query:
             case GetByKey():
@@ -59,10 +66,10 @@ class PostgresPlan:
             case Export():
                 return reads.export(query, kind)
             case Create():
-                return Creates(self.grammar, self.secret).create(query, skip_conflicts=many)
+                return Creates(self.grammar, self.secret).create(query, skip_conflicts=many, impatient=impatient)
             case Change() | Delete():
                 changes = Changes(self.grammar, self.secret)
-                return changes.by_key(query, kind) if query.key else changes.by_filter(query, kind)
+                return changes.by_key(query, kind, impatient=impatient) if query.key else changes.by_filter(query, kind)
 
 
 def compile_plan(query: ScopedQuery, grammar: PostgresGrammar, secret: bytes) -> PostgresPlan:
@@ -88,8 +95,6 @@ def bounded(plan: ListPage) -> bool:
     The index's leading fields are compared for equality (the tenant's field among them), and the sort keys follow.
     """
     query = plan.query
-    if query.offset is not None and query.keyset is None:
-        pass
     fixed = _equal_fields(query.filter)
     tenant = getattr(plan.rule, "field", None)
     if not isinstance(plan.rule, EverythingRule | SharedRule) and tenant is None:

@@ -52,14 +52,15 @@ class Creates:
         self.grammar = grammar
         self.secret = secret
 
-    def create(self, plan: Create, *, skip_conflicts: bool) -> Statement:
+    def create(self, plan: Create, *, skip_conflicts: bool, impatient: bool) -> Statement:
         """A statement for one call or more: rows (n, body, etag, tenant, key).
 
         Args:
             skip_conflicts: leave out the rows that conflict, so that one bad call does not fail the others; a call without a
                 row then runs alone, without this, for its own error.
+            impatient: wait for no lock longer than a few milliseconds.
         """
-        ready = settings(impatient=skip_conflicts)
+        ready = settings(impatient=impatient)
         source = self._source(plan)
         inserted = self._insert(plan, source, ready, skip_conflicts=skip_conflicts)
         made = self._made(plan, source, inserted)

@@ -35,6 +35,9 @@ _KEY_COLUMNS = re.compile(r"^Key \(([^)]*)\)")
 SCHEMA_CHANGED = frozenset({"42703", "42P01", "0A000", "26000"})
 """SQLSTATEs that say that a plan is older than the schema: unknown column, unknown table, cached plan, lost prepared statement."""
 
+ADMIN_SHUTDOWN = "57P01"
+LOCK_NOT_AVAILABLE = "55P03"
+
 LOST = (ConnectionError, OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
 
 
@@ -133,11 +136,17 @@ _PLAIN: dict[str, tuple[type[PorticoError], str]] = {
 
 
 def lost(error: BaseException, *, writing: bool) -> PorticoError:
-    """What a lost connection means: a write that was sent may have been applied."""
-    if writing:
+    """What a lost connection means: a write that was sent may have been applied, unless the error itself proves the contrary."""
+    if writing and not _never_applied(error):
         return OutcomeUnknown(
             "The connection to the database was lost after the change was sent; whether it was applied is not known.",
             hint="Read the document, or repeat the call with the Idempotency-Key it was sent with.",
             details={"type": type(error).__name__},
         )
     return DatabaseUnavailable("The connection to the database was lost.", details={"type": type(error).__name__})
+
+
+def _never_applied(error: BaseException) -> bool:
+    """Whether the statement was never sent, or the server said that it ended the statement: it says so before a commit alone."""
+    said = error.__cause__ if isinstance(error, asyncpg.ConnectionDoesNotExistError) else error
+    return isinstance(error, asyncpg.InterfaceError) or (isinstance(said, asyncpg.PostgresError) and said.sqlstate == ADMIN_SHUTDOWN)

@@ -10,9 +10,9 @@ import asyncpg
 from portico.engines.base import Answer, Call, Outcome
 from portico.engines.postgres.cascades import Cascading
 from portico.engines.postgres.compiled import PostgresPlan
-from portico.engines.postgres.errors import reported
+from portico.engines.postgres.errors import LOST, reported
 from portico.engines.postgres.statement import Statement, array_literal
-from portico.errors import DocumentNotFound, InternalError, PreconditionFailed, TooManyAffected, UnknownReference
+from portico.errors import DocumentNotFound, InternalError, PreconditionFailed, TooManyAffected, UnknownReference, WrongType
 from portico.model.page import Changed, Document, Page
 from portico.model.scope import Scope
 from portico.query.scoped import Change, Count, Create, Delete, EverythingRule, GetByKey, ListPage, ScopedQuery, SharedRule
@@ -31,9 +31,14 @@ async def set_scope(connection: Connection, scope: Scope) -> None:
 async def fetch(
     connection: Connection, plan: PostgresPlan, text: Statement, calls: Sequence[Call], timeout: float | None
 ) -> list[asyncpg.Record]:
-    """The rows of a statement for `calls`; what the server reports becomes Portico's error."""
+    """The rows of a statement for `calls`; what the server reports becomes Portico's error, a lost connection is left to the caller."""
     try:
         return await connection.fetch(text.text, *text.bind(calls), timeout=timeout)
+    except LOST as error:
+        if isinstance(error, ValueError):
+            # asyncpg could not write a value in its parameter's type; nothing was sent.
+            raise WrongType("A value is not of its field's type.") from error
+        raise
     except asyncpg.PostgresError as error:
         raise reported(error, plan.collection, deleting=isinstance(plan.query, Delete)) from error
 
@@ -43,14 +48,19 @@ def needs_transaction(query: ScopedQuery) -> bool:
     return (isinstance(query, Change | Delete) and not query.key) or (isinstance(query, Delete) and bool(query.cascades))
 
 
-async def run_alone(connection: Connection, plan: PostgresPlan, call: Call, timeout: float | None) -> Answer:
-    """One call's own statement. A filter-wide change needs a transaction that is open, and sets its scope itself."""
+async def run_alone(connection: Connection, plan: PostgresPlan, call: Call, timeout: float | None, *, impatient: bool = False) -> Answer:
+    """One call's own statement. A filter-wide change needs a transaction that is open, and sets its scope itself.
+
+    Args:
+        impatient: a write by key that meets a lock fails within milliseconds, with the SQLSTATE of a lock that is not available.
+    """
     query = plan.query
     if needs_transaction(query):
         await set_scope(connection, call.scope)
     if isinstance(query, Delete) and query.cascades:
         await Cascading(connection, plan, call, timeout).run()
-    rows = await fetch(connection, plan, plan.alone(call.scope.kind), [call], timeout)
+    text = plan.impatient(call.scope.kind) if impatient else plan.alone(call.scope.kind)
+    rows = await fetch(connection, plan, text, [call], timeout)
     match query:
         case Create():
             return one_created(query, rows, call)

@@ -1,45 +1,34 @@
-"""The connections of one PostgreSQL database, and how they are shared out (DESIGN, decision 18)."""
+"""The connections of one PostgreSQL database, and how they are shared out (DESIGN, decision 18).
+
+asyncpg's own pool knows neither shares nor a connection's age, and its way through is longer.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
+import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, cast
 
 import asyncpg
 
 from portico.engines.base import PoolStatus
+from portico.engines.postgres.connect import Address, Connection, Life, PoolOptions, Session, connect, learn
 from portico.engines.postgres.errors import LOST
 from portico.errors import DatabaseUnavailable, PoolExhausted
 from portico.events import ConnectionFailed, Emit, PoolExhaustedEvent, PoolWaited
 
-if TYPE_CHECKING:
-    _Base = asyncpg.Connection[asyncpg.Record]
-else:
-    _Base = asyncpg.Connection
-
-
-@dataclass(slots=True)
-class Life:
-    """When a connection was made and last taken, in seconds of the monotonic clock."""
-
-    born: float
-    used: float
-
-
-class Connection(_Base):
-    """A connection that knows its life. (What the pool hands out forwards reads, so the moments stand in an object of their own.)"""
-
-    __slots__ = ("life",)
-    life: Life
-
-
 PING_AFTER_SECONDS = 30.0
+PING_SECONDS = 1.0
+CANCEL_SECONDS = 1.0
+"""How long a connection that is given up may take to cancel its statement at the server."""
+
+DRAIN_SECONDS = 10.0
+MOVED_SECONDS = 1.0
+"""A server that turns out read-only is looked for anew at most this often."""
 
 
 class Share(StrEnum):
@@ -50,113 +39,72 @@ class Share(StrEnum):
     INTERACTIVE = "interactive"
     LOCKING = "locking"
     EXPORT = "export"
+    CONTROL = "control"
+
+
+@dataclass(slots=True)
+class _Group:
+    """Connections of one kind, the last used last among the idle ones. `free` counts how many more may be taken."""
+
+    free: asyncio.Semaphore
+    settings: Mapping[str, str] = field(default_factory=dict)
+    idle: list[Connection] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class PoolOptions:
-    """How to connect, and how many connections to hold.
+class _Way:
+    """How a share gets its connections: what it takes one of, in this order, and the group that they are of."""
 
-    Attributes:
-        dsn: without the password where `password` is given. password: called at each connect, so that a rotated one is used.
-        minimum, maximum: connections of this process. timeout: seconds to wait for one. recycle: seconds of a connection's life.
-        statement_timeout: seconds. prepared: keep prepared statements (off behind a transaction pooler).
-        synchronous_commit: PostgreSQL's setting, or None to leave the server's.
-        tls: a context where the connection string's own parameters do not say it all.
-    """
-
-    dsn: str
-    password: Callable[[], str] | None = None
-    minimum: int = 2
-    maximum: int = 20
-    timeout: float = 5.0
-    recycle: float = 1800.0
-    statement_timeout: float = 30.0
-    prepared: bool = True
-    synchronous_commit: str | None = None
-    tls: ssl.SSLContext | None = None
-
-
-async def _keep(_: object) -> None:
-    """A connection goes back as it is: no setting outlives its statement here (DESIGN, decision 8)."""
+    limits: tuple[asyncio.Semaphore, ...]
+    group: _Group
 
 
 class Pool:
-    """Connections by share: joint statements have their own; of the others, no share can hold them all."""
+    """Connections by share: joint statements and the service's own questions have theirs; of the rest, no share can hold all."""
 
     def __init__(self, name: str, options: PoolOptions, emit: Emit) -> None:
         self.name = name
         self.options = options
         self._emit = emit
-        self._joint: asyncpg.Pool | None = None
-        self._rest: asyncpg.Pool | None = None
-        self._joint_size = min(4, max(1, options.maximum // 2))
-        rest = max(1, options.maximum - self._joint_size)
-        self._limits = {
-            Share.JOINT: asyncio.Semaphore(self._joint_size),
-            Share.ALONE: asyncio.Semaphore(rest),
-            Share.INTERACTIVE: asyncio.Semaphore(max(1, rest // 2)),
-            Share.LOCKING: asyncio.Semaphore(max(1, rest // 4)),
-            Share.EXPORT: asyncio.Semaphore(min(2, rest)),
-        }
-        self._rest_size = rest
+        self._address = Address(options.dsn)
+        self._session: Session | None = None
+        self._generation = 0
+        self._out: set[Connection] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self._waiting = 0
-        self._invalid = 0
-        self._out = 0
+        self._joint, self._rest, self._ways = _shared_out(options.maximum)
+        self._groups = tuple({id(way.group): way.group for way in self._ways.values()}.values())
 
     async def open(self) -> None:
-        """Make the pools. Raises DatabaseUnavailable where the first connection fails."""
+        """Look at the server, and make the first connections. Raises DatabaseUnavailable, ConfigurationError."""
+        self._address = Address.of(self.options.dsn)
         try:
-            self._rest = await self._create(min(self.options.minimum, self._rest_size), self._rest_size, self._prepare)
-            self._joint = await self._create(0, self._joint_size, self._prepare_joint)
-        except (*LOST, asyncpg.PostgresError, TimeoutError, ValueError) as error:
-            self._emit(ConnectionFailed(self.name, type(error).__name__))
+            self._session = session = await learn(self.options, self._address)
+            for group in self._groups:
+                group.settings = session.settings
+            if self._joint is not self._rest:
+                self._joint.settings = session.joint
+            wanted = min(self.options.minimum, self._rest.free._value)  # noqa: SLF001 - nothing is taken before the pool is open
+            self._rest.idle += [await self._connect(self._rest) for _ in range(wanted)]
+        except (DatabaseUnavailable, PoolExhausted) as error:
             await self.close()
-            raise DatabaseUnavailable("The database cannot be reached.", details={"type": type(error).__name__}) from error
-
-    async def _create(self, minimum: int, maximum: int, prepare: Callable[[Connection], Awaitable[None]]) -> asyncpg.Pool:
-        options = self.options
-        pool: asyncpg.Pool = await asyncpg.create_pool(  # type: ignore[call-overload]  # a Connection of our own, with its records
-            options.dsn,
-            password=options.password,
-            min_size=minimum,
-            max_size=maximum,
-            max_inactive_connection_lifetime=0,
-            max_queries=2**62,
-            timeout=options.timeout,
-            statement_cache_size=512 if options.prepared else 0,
-            max_cacheable_statement_size=0,
-            server_settings={"timezone": "UTC", "datestyle": "ISO", "application_name": "portico"},
-            reset=_keep,
-            init=prepare,
-            connection_class=Connection,
-            ssl=options.tls,
-        )
-        return pool
-
-    async def _prepare(self, connection: Connection) -> None:
-        """Settings that a pooler would refuse at the start of a connection are made here, where there is none."""
-        connection.life = Life(time.monotonic(), time.monotonic())
-        if self.options.prepared:
-            await connection.execute("SET client_connection_check_interval = '1s'")
-            await connection.execute(f"SET statement_timeout = {int(self.options.statement_timeout * 1000)}")
-            if self.options.synchronous_commit:
-                await connection.execute(f"SET synchronous_commit = {self.options.synchronous_commit}")
-
-    async def _prepare_joint(self, connection: Connection) -> None:
-        """Joint statements are planned once: their source is as long as there are callers, so a plan for its values is made in vain."""
-        await self._prepare(connection)
-        if self.options.prepared:
-            await connection.execute("SET plan_cache_mode = force_generic_plan")
+            raise DatabaseUnavailable(error.message, details=error.details) from error
 
     async def close(self) -> None:
-        """Close every connection, once what runs has ended."""
-        pools = [pool for pool in (self._joint, self._rest) if pool is not None]
-        self._joint = self._rest = None
-        for pool in pools:
-            try:
-                await asyncio.wait_for(pool.close(), 10)
-            except TimeoutError:
-                pool.terminate()
+        """Close every connection, once what runs has ended, or after ten seconds."""
+        self._session = None
+        for group in self._groups:
+            idle, group.idle = group.idle, []
+            for connection in idle:
+                self._end(connection)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self._out or self._ending:
+                    await asyncio.wait(self._ending, timeout=0.05) if self._ending else await asyncio.sleep(0.01)
+        for connection in tuple(self._out):
+            connection.terminate()
+
+    # --- taking and giving back ------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def acquire(self, share: Share) -> AsyncIterator[Connection]:
@@ -173,93 +121,190 @@ class Pool:
             yield connection
             clean = True
         finally:
-            await self.give_back(connection, share, clean=clean)
+            self.give_back(connection, share, clean=clean)
 
     async def take(self, share: Share) -> Connection:
         """A connection that `give_back` must get again."""
+        way = self._ways[share]
+        idle = way.group.idle
+        if idle and not any(limit.locked() for limit in way.limits):
+            connection = idle.pop()
+            if self._is_fresh(connection, time.monotonic()):
+                for limit in way.limits:
+                    await limit.acquire()  # not locked, so nothing is waited for
+                self._out.add(connection)
+                return connection
+            idle.append(connection)
+        return await self._wait(way)
+
+    async def _wait(self, way: _Way) -> Connection:
+        """The long way: wait for the share's turn, see that the connection answers, or make one."""
         started = time.monotonic()
-        limits = [self._limits[share]] if share in {Share.JOINT, Share.ALONE} else [self._limits[share], self._limits[Share.ALONE]]
         held: list[asyncio.Semaphore] = []
+        connection: Connection | None = None
         self._waiting += 1
         try:
             async with asyncio.timeout(self.options.timeout):
-                for limit in limits:
+                for limit in way.limits:
                     await limit.acquire()
                     held.append(limit)
-                connection = await self._connect(share)
+                connection = await self._fit(way.group)
         except BaseException as error:
+            if connection is not None:
+                # The deadline came in the moment in which the connection did.
+                way.group.idle.append(connection)
             for limit in held:
                 limit.release()
             if isinstance(error, TimeoutError):
-                self._emit(PoolExhaustedEvent(self.name, "PoolExhausted", repr(self.status())))
-                raise PoolExhausted("No database connection became free in time.", hint="Try again shortly.") from None
+                raise self._late(connecting=len(held) == len(way.limits)) from None
             raise
         finally:
             self._waiting -= 1
-        self._out += 1
+        self._out.add(connection)
         waited = time.monotonic() - started
         if waited > 0.001:
             self._emit(PoolWaited(self.name, waited))
         return connection
 
-    async def _connect(self, share: Share) -> Connection:
-        pool = self._of(share)
-        if pool is None:
-            raise DatabaseUnavailable("The database cannot be reached.")
-        try:
-            while True:
-                connection = cast("Connection", await pool.acquire())
-                if await self._is_fit(connection):
-                    return connection
-                self._invalid += 1
-                connection.terminate()
-                await self._release(connection, share)
-                self._invalid -= 1
-        except (*LOST, asyncpg.PostgresError) as error:
-            self._emit(ConnectionFailed(self.name, type(error).__name__))
-            raise DatabaseUnavailable("The database cannot be reached.", details={"type": type(error).__name__}) from error
+    def _late(self, *, connecting: bool) -> DatabaseUnavailable | PoolExhausted:
+        if connecting:
+            self._emit(ConnectionFailed(self.name, "TimeoutError"))
+            return DatabaseUnavailable("The database cannot be reached.", details={"type": "TimeoutError"})
+        self._emit(PoolExhaustedEvent(self.name, "PoolExhausted", repr(self.status())))
+        return PoolExhausted("No database connection became free in time.", hint="Try again shortly.")
 
-    async def _is_fit(self, connection: Connection) -> bool:
-        """Whether a connection is young enough, and answers if it has been idle for long."""
-        now = time.monotonic()
-        if now - connection.life.born > self.options.recycle:
+    def give_back(self, connection: Connection, share: Share, *, clean: bool) -> None:
+        """Return a connection. One that is not `clean` is closed, and a statement that it still runs cancelled at the server."""
+        way = self._ways[share]
+        self._out.discard(connection)
+        if clean and self._session is not None and not connection.is_closed() and not connection.is_in_transaction():
+            life = connection.life
+            life.used = time.monotonic()
+            if life.generation == self._generation:
+                way.group.idle.append(connection)
+                _release(way)
+                return
+        if connection.is_closed():
+            connection.terminate()
+            _release(way)
+        else:
+            self._end(connection, way)
+
+    def _end(self, connection: Connection, way: _Way | None = None) -> None:
+        """Close a connection in the background; its place in the pool is free when it is closed."""
+        task = asyncio.ensure_future(_close(connection, way))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    # --- connections -----------------------------------------------------------------------------------------------------
+
+    def _is_fresh(self, connection: Connection, now: float) -> bool:
+        """Whether a connection can be handed out without a question."""
+        life = connection.life
+        return (
+            not connection.is_closed()
+            and life.generation == self._generation
+            and now - life.used < PING_AFTER_SECONDS
+            and now - life.born < self.options.recycle
+        )
+
+    async def _fit(self, group: _Group) -> Connection:
+        while group.idle:
+            connection = group.idle.pop()
+            now = time.monotonic()
+            if self._is_fresh(connection, now):
+                return connection
+            young = connection.life.generation == self._generation and now - connection.life.born < self.options.recycle
+            if young and not connection.is_closed() and await self._answers(connection):
+                return connection
+            self._end(connection)
+        return await self._connect(group)
+
+    async def _answers(self, connection: Connection) -> bool:
+        """Ask a connection that was idle for long. One that is silent has sisters that are: all are made anew."""
+        try:
+            await connection.execute("", timeout=PING_SECONDS)
+        except (*LOST, asyncpg.PostgresError):
+            self.lost(connection)
             return False
-        if now - connection.life.used > PING_AFTER_SECONDS:
-            try:
-                await connection.execute("", timeout=1)
-            except (*LOST, asyncpg.PostgresError, TimeoutError):
-                return False
-        connection.life.used = now
+        except BaseException:
+            self._end(connection)
+            raise
         return True
 
-    def _of(self, share: Share) -> asyncpg.Pool | None:
-        return self._joint if share is Share.JOINT else self._rest
-
-    async def give_back(self, connection: Connection, share: Share, *, clean: bool) -> None:
-        """Return a connection; one that is not `clean` is closed."""
-        self._out -= 1
+    async def _connect(self, group: _Group) -> Connection:
+        if self._session is None:
+            raise DatabaseUnavailable("The database cannot be reached.")
+        generation = self._generation
         try:
-            if not clean and not connection.is_closed():
-                connection.terminate()
-            await self._release(connection, share)
-        finally:
-            self._limits[share].release()
-            if share not in {Share.JOINT, Share.ALONE}:
-                self._limits[Share.ALONE].release()
+            connection = await connect(self.options, self._address, group.settings, prepared=self._session.prepared)
+        except (DatabaseUnavailable, PoolExhausted) as error:
+            self._emit(ConnectionFailed(self.name, str(error.details.get("type", type(error).__name__))))
+            raise
+        now = time.monotonic()
+        connection.life = Life(now, now, generation)
+        return connection
 
-    async def _release(self, connection: Connection, share: Share) -> None:
-        pool = self._of(share)
-        if pool is not None:
-            await pool.release(cast("asyncpg.pool.PoolConnectionProxy", connection))
+    def lost(self, connection: Connection) -> None:
+        """A connection broke: those that are as old are made anew at their next use."""
+        if connection.life.generation == self._generation:
+            self._generation += 1
+            for group in self._groups:
+                idle, group.idle = group.idle, []
+                for old in idle:
+                    self._end(old)
 
-    async def expire(self) -> None:
-        """Have every connection made anew, at its next use: after a failover."""
-        for pool in (self._joint, self._rest):
-            if pool is not None:
-                await pool.expire_connections()
+    def moved(self, connection: Connection) -> None:
+        """The server behind a connection takes no writes: the one that does may be elsewhere by now."""
+        if time.monotonic() - connection.life.born > MOVED_SECONDS:
+            self.lost(connection)
 
     def status(self) -> PoolStatus:
-        """The pools now, taken together."""
-        size = sum(pool.get_size() for pool in (self._joint, self._rest) if pool is not None)
-        out = self._out
-        return PoolStatus(size, max(size - out, 0), out, max(size - self.options.minimum, 0), self._invalid, self._waiting)
+        """All connections taken together."""
+        idle, out, ending = sum(len(group.idle) for group in self._groups), len(self._out), len(self._ending)
+        size = idle + out + ending
+        return PoolStatus(size, idle, out, max(size - self.options.minimum, 0), ending, self._waiting)
+
+
+def _shared_out(maximum: int) -> tuple[_Group, _Group, dict[Share, _Way]]:
+    """The groups of joint statements and of the rest, and each share's way. With very few connections, shares go together."""
+    if maximum == 1:
+        joint = rest = control = _Group(asyncio.Semaphore(1))
+        most = 1
+    else:
+        own = min(4, maximum // 2)
+        asking = 1 if maximum > own + 1 else 0
+        most = maximum - own - asking
+        joint, rest = _Group(asyncio.Semaphore(own)), _Group(asyncio.Semaphore(most))
+        control = _Group(asyncio.Semaphore(asking)) if asking else rest
+
+    def part(count: int) -> _Way:
+        return _Way((asyncio.Semaphore(max(1, count)), rest.free), rest)
+
+    ways = {
+        Share.JOINT: _Way((joint.free,), joint),
+        Share.ALONE: _Way((rest.free,), rest),
+        Share.CONTROL: _Way((control.free,), control),
+        Share.INTERACTIVE: part(most // 2),
+        Share.LOCKING: part(most // 4),
+        Share.EXPORT: part(min(2, most)),
+    }
+    return joint, rest, ways
+
+
+def _release(way: _Way) -> None:
+    for limit in way.limits:
+        limit.release()
+
+
+async def _close(connection: Connection, way: _Way | None) -> None:
+    try:
+        await connection.close(timeout=CANCEL_SECONDS)
+    except (*LOST, asyncpg.PostgresError):
+        connection.terminate()
+    finally:
+        if way is not None:
+            _release(way)
+
+
+__all__ = ["Connection", "Pool", "PoolOptions", "Share"]

@@ -40,9 +40,9 @@ class Frame:
     outer: tuple[sa.FromClause, ...]
 
 
-def alone(kind: str) -> tuple[sa.CTE, Frame]:
+def alone(kind: str, *, impatient: bool = False) -> tuple[sa.CTE, Frame]:
     """The frame of a statement that runs one call, and the settings that it starts with."""
-    ready = settings()
+    ready = settings(impatient=impatient)
     return ready, Frame(whose(kind), plain, ready.c.v, (ready,))
 
 

@@ -14,7 +14,7 @@ from portico.engines.postgres.compiled import PostgresPlan
 from portico.engines.postgres.errors import LOST, lost, reported
 from portico.engines.postgres.execute import create_together, run_alone
 from portico.engines.postgres.pool import Pool, Share
-from portico.errors import InvalidParameter, StaleSnapshot
+from portico.errors import InvalidParameter, PorticoError, StaleSnapshot, StatementTimeout
 
 if TYPE_CHECKING:
     from portico.engines.postgres.pool import Connection
@@ -38,6 +38,7 @@ class PostgresTransaction:
         self._turn = asyncio.Lock()
         self._wrote = False
         self._open = True
+        self._broken = False
 
     @classmethod
     async def begin(cls, pool: Pool, isolation: Isolation, *, read_only: bool, share: Share) -> PostgresTransaction:
@@ -47,9 +48,12 @@ class PostgresTransaction:
         try:
             await connection.execute(_BEGIN[isolation] + (" READ ONLY" if read_only else ""))
         except BaseException as error:
-            await transaction._end(clean=False)
+            transaction._end(clean=False)
             if isinstance(error, LOST):
+                pool.lost(connection)
                 raise lost(error, writing=False) from error
+            if isinstance(error, asyncpg.PostgresError):
+                raise reported(error, None) from error
             raise
         return transaction
 
@@ -66,10 +70,22 @@ class PostgresTransaction:
             return await self._guarded(create_together(self._connection, cast("PostgresPlan", plan), calls, timeout))
 
     async def _guarded(self, work: Coroutine[object, object, T]) -> T:
+        broken = True
         try:
-            return await work
+            answer = await work
+            broken = False
+        except TimeoutError:
+            raise StatementTimeout("The statement ran longer than allowed and was cancelled.") from None
         except LOST as error:
+            self._pool.lost(self._connection)
             raise lost(error, writing=False) from error
+        except PorticoError:
+            broken = False
+            raise
+        finally:
+            # A connection whose statement was cut off is rolled back, and then closed.
+            self._broken = self._broken or broken
+        return answer
 
     async def savepoint(self, name: str) -> None:
         """Set a savepoint. Raises InvalidParameter for a name that is not an identifier."""
@@ -83,12 +99,13 @@ class PostgresTransaction:
         async with self._turn:
             try:
                 await self._connection.execute(text)
+            except LOST as error:
+                self._pool.lost(self._connection)
+                raise lost(error, writing=False) from error
             except asyncpg.PostgresError as error:
                 if error.sqlstate == "3B001":
                     raise InvalidParameter("The transaction has no such savepoint.") from error
                 raise reported(error, None) from error
-            except LOST as error:
-                raise lost(error, writing=False) from error
 
     async def commit(self) -> None:
         """Make it durable. Once COMMIT is sent nothing cancels it (DESIGN, decision 16)."""
@@ -100,13 +117,14 @@ class PostgresTransaction:
         try:
             status = await self._connection.execute("COMMIT")
             clean = True
-        except asyncpg.PostgresError as error:
-            clean = not isinstance(error, LOST)
-            raise reported(error, None) from error
         except LOST as error:
+            self._pool.lost(self._connection)
             raise lost(error, writing=self._wrote) from error
+        except asyncpg.PostgresError as error:
+            clean = True
+            raise reported(error, None) from error
         finally:
-            await self._end(clean=clean)
+            self._end(clean=clean)
         if status != "COMMIT":
             raise StaleSnapshot("The transaction had failed, and was rolled back.")
 
@@ -119,15 +137,15 @@ class PostgresTransaction:
             try:
                 await asyncio.wait_for(self._connection.execute("ROLLBACK"), 5)
                 clean = True
-            except (*LOST, asyncpg.PostgresError, TimeoutError):
+            except (*LOST, asyncpg.PostgresError):
                 clean = False
             finally:
-                await self._end(clean=clean)
+                self._end(clean=clean)
 
-    async def _end(self, *, clean: bool) -> None:
+    def _end(self, *, clean: bool) -> None:
         if self._open:
             self._open = False
-            await self._pool.give_back(self._connection, self._share, clean=clean)
+            self._pool.give_back(self._connection, self._share, clean=clean and not self._broken)
 
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
