@@ -39,11 +39,17 @@ class Runner:
         if len(calls) == 1:
             return [await self._alone(plan, calls[0], timeout)]
         if not plan.joint or not same_kind(calls):
-            return [APART] * len(calls)
+            return await asyncio.gather(*(self._caught(plan, call, timeout) for call in calls))
         try:
             return await self._together(plan, calls, timeout)
         except DatabaseUnavailable:
             return await self._together(plan, calls, timeout)
+
+    async def _caught(self, plan: PostgresPlan, call: Call, timeout: float) -> Outcome:
+        try:
+            return await self._alone(plan, call, timeout)
+        except PorticoError as error:
+            return error
 
     async def _alone(self, plan: PostgresPlan, call: Call, timeout: float) -> Answer:
         """One call's statement: committed on return, or rolled back and raised."""
