@@ -41,6 +41,7 @@ from portico.service.documents import Documents
 from portico.service.health import HealthChecks
 from portico.service.imports import Imports
 from portico.service.monitor import Monitor
+from portico.service.passwords import Passwords
 from portico.service.plans import Plans
 from portico.service.schemas import Schemas
 from portico.service.writes import Writes
@@ -160,7 +161,7 @@ def build(settings: Settings, emit: Emit) -> Service:
         engines=engines,
         catalog=catalog,
         documents=documents,
-        writes=Writes(documents),
+        writes=Writes(documents, Passwords(settings.auth.password_min_length)),
         authenticator=_authenticator(settings, documents, emit),
         health=HealthChecks(engines, main=main_database(settings), catalog=lambda: catalog.current),
         monitor=Monitor(engines, catalog=lambda: catalog.current, documents=documents),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 from portico.catalog.names import nearest
 from portico.model.collection import Collection
@@ -45,10 +46,13 @@ def field_problems(collection: Collection, served: Mapping[str, Collection]) -> 
     """Names of fields and collections that a declaration uses and that do not exist."""
     security = collection.security
     used = {"security.hidden": security.hidden, "security.read_only": security.read_only, "security.encrypted": security.encrypted}
+    used["security.passwords"] = frozenset(stored for _, stored in security.passwords)
+    used["at_least_one"] = frozenset(collection.at_least_one)
     lists = {**used, "search.fields": frozenset(collection.search.fields if collection.search else ())}
     for place, names in lists.items():
         for name in sorted(names - set(collection.by_name)):
             yield f"{collection.name}: {place} names the field {name!r}, which does not exist. {nearest(name, collection.by_name)}"
+    yield from _member_problems(collection)
     if collection.partitioning is not None and collection.partitioning.key not in collection.by_name:
         yield f"{collection.name}: partitioning.key names the field {collection.partitioning.key!r}, which does not exist."
     for relation in collection.relations:
@@ -65,3 +69,13 @@ def field_problems(collection: Collection, served: Mapping[str, Collection]) -> 
         reference = field.references
         if reference is not None and (reference.collection not in served or reference.field not in served[reference.collection].by_name):
             yield f"{collection.name}.{field.name} refers to {reference.collection}.{reference.field}, which does not exist."
+
+
+def _member_problems(collection: Collection) -> Iterator[str]:
+    for field in collection.fields:
+        for name in cast("tuple[str, ...]", field.default.value) if field.default is not None and field.default.kind == "joined" else ():
+            if name not in collection.by_name:
+                yield f"{collection.name}.{field.name} is joined of the field {name!r}, which does not exist."
+    for member, _ in collection.security.passwords:
+        if member in collection.by_name:
+            yield f"{collection.name}: security.passwords names the member {member!r}, which is a field."

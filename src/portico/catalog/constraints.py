@@ -95,7 +95,8 @@ def read_value(text: str, field_type: FieldType, where: str) -> object:
 
 
 def read_default(value: object, field_type: FieldType, where: str) -> Default | None:
-    """The default that a schema document's `default_value` stands for: ``uuid7``, ``now``, ``database``, or a literal.
+    """The default that a schema document's `default_value` stands for: ``uuid7``, ``now``, ``database``,
+    ``{"join": [fields]}``, or a literal.
 
     Raises:
         ConfigurationError: the literal is not of the field's type.
@@ -109,6 +110,10 @@ def read_default(value: object, field_type: FieldType, where: str) -> Default | 
         return Default("now")
     if value == "database" and base not in _TEXTS:
         return Default("database")
+    if isinstance(value, dict) and set(value) == {"join"} and base in _TEXTS and not field_type.array:
+        names = value["join"]
+        if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+            return Default("joined", tuple(names))
     if isinstance(value, dt.date | dt.datetime):
         value = _written(value)
     if not _fits(value, field_type):
@@ -122,6 +127,8 @@ def write_default(default: Default | None) -> object:
     """What `read_default` reads as this default."""
     if default is None:
         return None
+    if default.kind == "joined":
+        return {"join": list(cast("tuple[str, ...]", default.value))}
     return default.value if default.kind == "literal" else default.kind
 
 

@@ -15,13 +15,13 @@ from portico.model.field import Base, Default, Field, FieldType, parse_type
 
 _COLLECTION = frozenset({
     "name", "database", "schema", "table", "kind", "fields", "primary_key", "indexes", "relations", "partitioning", "security",
-    "timestamps", "audit", "versioned", "search", "cache", "additional_fields",
+    "timestamps", "audit", "versioned", "search", "cache", "additional_fields", "at_least_one",
 })  # fmt: skip
 _FIELD = frozenset({"name", "type", "required", "default_value", "constraints", "column", "generated"})
 _INDEX = frozenset({"name", "fields", "unique", "kind"})
 _RELATION = frozenset({"name", "collection", "local", "foreign", "many", "through", "constraint"})
 _THROUGH = frozenset({"collection", "local", "foreign"})
-_SECURITY = frozenset({"access_control", "tenant_field", "owner_field", "relation", "hidden", "read_only", "encrypted"})
+_SECURITY = frozenset({"access_control", "tenant_field", "owner_field", "relation", "hidden", "read_only", "encrypted", "passwords"})
 _SEARCH = frozenset({"fields", "language", "weights"})
 _OPTIONS = frozenset({"partitions", "interval", "retention", "ahead", "ranges", "lists", "reference", "colocate_with"})
 _STRATEGIES = frozenset({"hash", "range", "list", "time", "distributed"})
@@ -67,6 +67,7 @@ def declare(document: Mapping[str, object], *, source: str, database: str = "") 
         audit=reader.flag("audit"),
         versioned=reader.flag("versioned"),
         additional_fields=_additional_fields(reader),
+        at_least_one=reader.names("at_least_one"),
     )
 
 
@@ -177,14 +178,20 @@ def _security(parent: Reader) -> Security:
         raise ConfigurationError(
             f"{reader.where} needs the key {needed[0]!r}, because access_control is {control}.", details={"key": needed[0]}
         )
+    stated = reader.raw("passwords") or {}
+    members = tuple(str(member) for member in stated) if isinstance(stated, Mapping) else ()
+    hashes = Reader(stated, f"{reader.where}.passwords", frozenset(members))
+    passwords = tuple((member, hashes.required_text(member)) for member in members)
     return Security(
         cast("AccessControl", control),
         tenant,
         owner,
         relation,
-        hidden=frozenset(reader.names("hidden")),
+        # What is kept of a password shows nowhere, whether that was asked for or not.
+        hidden=frozenset((*reader.names("hidden"), *(stored for _, stored in passwords))),
         read_only=frozenset(reader.names("read_only")),
         encrypted=frozenset(reader.names("encrypted")),
+        passwords=passwords,
     )
 
 

@@ -42,6 +42,8 @@ def describe(collection: Collection) -> dict[str, object]:
         document["cache"] = {"ttl_seconds": collection.cache_ttl_seconds}
     if collection.additional_fields:
         document["additional_fields"] = "allow"
+    if collection.at_least_one:
+        document["at_least_one"] = list(collection.at_least_one)
     return document
 
 
@@ -78,4 +80,5 @@ def _describe_relation(relation: Relation) -> dict[str, object]:
 def _describe_security(security: Security) -> dict[str, object]:
     named = {"tenant_field": security.tenant_field, "owner_field": security.owner_field, "relation": security.relation}
     lists = {"hidden": sorted(security.hidden), "read_only": sorted(security.read_only), "encrypted": sorted(security.encrypted)}
-    return {"access_control": security.access_control, **{key: value for key, value in named.items() if value}, **lists}
+    passwords = {"passwords": dict(security.passwords)} if security.passwords else {}
+    return {"access_control": security.access_control, **{key: value for key, value in named.items() if value}, **lists, **passwords}

@@ -21,6 +21,7 @@ class Security:
             relation named `relation`. `shared`: everybody. `undeclared`: only scope ``*``.
         hidden: fields that no caller sees, in any clause. read_only: fields that callers do not write.
         encrypted: fields that are stored encrypted.
+        passwords: members of bodies that are only ever written, each with the hidden field that holds the password's hash.
     """
 
     access_control: AccessControl = "undeclared"
@@ -30,6 +31,7 @@ class Security:
     hidden: frozenset[str] = frozenset()
     read_only: frozenset[str] = frozenset()
     encrypted: frozenset[str] = frozenset()
+    passwords: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Collection:
         timestamps: `created_at` and `updated_at` are kept by Portico. audit, versioned: companion rows written with each change.
         insertable_jointly: False where joint creates would not be right (BEFORE INSERT triggers, key defaults that Portico cannot make).
         additional_fields: undeclared fields are kept (MongoDB).
+        at_least_one: fields of which a document has at least one that is not null; empty for no such rule.
     """
 
     name: str
@@ -127,6 +130,7 @@ class Collection:
     audit: bool = False
     versioned: bool = False
     additional_fields: bool = False
+    at_least_one: tuple[str, ...] = ()
     insertable_jointly: bool = True
 
     @cached_property

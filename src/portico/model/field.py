@@ -107,7 +107,7 @@ def _numbers(text: str, arguments: str | None) -> list[int]:
         raise ConfigurationError(f"The type {text!r} has an argument that is not a whole number.") from None
 
 
-DefaultKind = Literal["uuid7", "now", "literal", "database"]
+DefaultKind = Literal["uuid7", "now", "literal", "joined", "database"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,9 @@ class Default:
     """What a field is given when a create leaves it out.
 
     Attributes:
-        kind: `uuid7` and `now` are made by Portico, `literal` is `value`, `database` is left to the database.
-        value: the literal, as parsed JSON.
+        kind: `uuid7` and `now` are made by Portico, `literal` is `value`, `joined` is made of other fields' texts with a space between
+            them, `database` is left to the database.
+        value: the literal, as parsed JSON; for `joined`, the tuple of the other fields' names.
     """
 
     kind: DefaultKind

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from portico.engines.base import Call, Transaction
 from portico.errors import InvalidValue, PorticoError, RequestError
+from portico.model.identity import Permission
 from portico.service.caller import Caller
+from portico.service.passwords import check_together
+from portico.service.validate import Body
 from portico.service.writes import WritePlan, Writes
 
 BATCH = 500
@@ -30,24 +33,31 @@ class Imports:
         Raises:
             InvalidValue: lines break rules; ``details["errors"]`` holds the first hundred, each with its line and reason.
         """
-        await self._check(caller, name, lines)
+        documents = with_hashes(lines, await self._check(caller, name, lines))
         if caller.transaction is not None:
-            return await self._insert(caller, name, lines, caller.transaction)
+            return await self._insert(caller, name, documents, caller.transaction)
         engine = self._writes.engine_of(name)
         transaction = await engine.begin()
         try:
-            count = await self._insert(caller, name, lines, transaction)
+            count = await self._insert(caller, name, documents, transaction)
         except BaseException:
             await asyncio.shield(asyncio.ensure_future(transaction.rollback()))
             raise
         await transaction.commit()
         return count
 
-    async def _check(self, caller: Caller, name: str, lines: Lines) -> None:
+    async def _check(self, caller: Caller, name: str, lines: Lines) -> dict[int, Body]:
+        """Check every line; gives those whose passwords were hashed, so that this is not done in the transaction."""
         errors: list[dict[str, object]] = []
+        hashes: dict[int, Body] = {}
         for seen, (number, document) in enumerate(lines(), start=1):
             try:
-                self._prepared(caller, name, document)
+                if isinstance(document, Mapping):
+                    concealed = await self._writes.conceal(caller, name, document, Permission.CREATE)
+                    if concealed is not document:
+                        hashes[number] = concealed
+                        check_together(len(hashes))
+                self._prepared(caller, name, hashes.get(number, document))
             except RequestError as error:
                 if not isinstance(error, InvalidValue) and not isinstance(document, PorticoError | dict):
                     raise
@@ -58,6 +68,7 @@ class Imports:
                 await asyncio.sleep(0)  # others have their turn
         if errors:
             raise InvalidValue(f"{len(errors)} lines cannot be imported; nothing was written.", details={"errors": errors})
+        return hashes
 
     def _prepared(self, caller: Caller, name: str, document: object) -> tuple[WritePlan, Call]:
         if isinstance(document, PorticoError):
@@ -90,3 +101,8 @@ class Imports:
         except RequestError as error:
             error.details.setdefault("lines", [first, last])
             raise
+
+
+def with_hashes(lines: Lines, hashes: Mapping[int, Body]) -> Lines:
+    """The same lines, those of `hashes` with their passwords hashed."""
+    return lines if not hashes else lambda: ((number, hashes.get(number, document)) for number, document in lines())

@@ -20,8 +20,9 @@ from portico.service import tenancy
 from portico.service.caller import Asked, Caller
 from portico.service.coalesce import Lane
 from portico.service.documents import Documents
+from portico.service.passwords import Passwords
 from portico.service.plans import Context, Plan
-from portico.service.validate import Body, Writer, change_writer, create_writer, key_value, object_body, replacement
+from portico.service.validate import Body, Writer, change_writer, check_writable, create_writer, key_value, object_body, replacement
 
 MOST_TOGETHER = 10_000
 """Documents in one create; larger sets are imported."""
@@ -51,10 +52,15 @@ class WritePlan:
 
 
 class Writes:
-    """Creates, changes and deletes. `documents` is the pipeline of reads that they share."""
+    """Creates, changes and deletes.
 
-    def __init__(self, documents: Documents) -> None:
+    Args:
+        documents: the pipeline of reads that they share. passwords: hashes what bodies hold of them.
+    """
+
+    def __init__(self, documents: Documents, passwords: Passwords | None = None) -> None:
         self._documents = documents
+        self._passwords = passwords or Passwords()
         self._plans = documents.plans
 
     # --- create ----------------------------------------------------------------------------------------------------------
@@ -62,6 +68,8 @@ class Writes:
     async def create(self, caller: Caller, name: str, body: object) -> Document:
         """Create one document from a JSON object; answers all that the caller may see of it."""
         fields = object_body(body)
+        if self._plans.collection(name).security.passwords:
+            fields = await self.conceal(caller, name, fields, Permission.CREATE)
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
             plan = self._create_plan(caller, name, tuple(fields))
@@ -73,6 +81,8 @@ class Writes:
         """Create documents together: all of them, or none and the first error."""
         if len(bodies) > MOST_TOGETHER:
             raise InvalidParameter(f"At most {MOST_TOGETHER} documents are created by one call.", hint="Import larger sets.")
+        if self._plans.collection(name).security.passwords:
+            bodies = await self._conceal_all(caller, name, bodies)
         groups: dict[int, tuple[WritePlan, list[int], list[Call]]] = {}
         for place, body in enumerate(bodies):
             try:
@@ -89,6 +99,29 @@ class Writes:
         elif groups:
             await self._together(groups, answers)
         return [cast("Document", answer) for answer in answers]
+
+    async def conceal(self, caller: Caller, name: str, body: Body, permission: Permission) -> Body:
+        """The body with its passwords hashed, where the collection has such members: what `prepared` takes.
+
+        Raises as the write itself for a caller without the permission, before anything is hashed; ConstraintViolated, WrongType.
+        """
+        collection = self._writable(name)
+        if not collection.security.passwords:
+            return body
+        context = self._plans.context(caller, collection, permission)
+        check_writable(collection, context.access, tuple(body))
+        return await self._passwords.hash(collection, body)
+
+    async def _conceal_all(self, caller: Caller, name: str, bodies: Sequence[object]) -> list[object]:
+        self._passwords.check_number(self._plans.collection(name), bodies)
+        concealed: list[object] = []
+        for place, body in enumerate(bodies):
+            try:
+                concealed.append(await self.conceal(caller, name, object_body(body), Permission.CREATE))
+            except PorticoError as error:
+                error.details.setdefault("index", place)
+                raise
+        return concealed
 
     def prepared(self, caller: Caller, name: str, body: object) -> tuple[WritePlan, Call]:
         """The plan and the call that create one document of `body`, checked but not run."""
@@ -157,12 +190,16 @@ class Writes:
             DocumentNotFound, PreconditionFailed.
         """
         fields = object_body(body)
+        if self._plans.collection(name).security.passwords:
+            fields = await self.conceal(caller, name, fields, Permission.UPDATE)
         return await self._change(caller, name, key, lambda _: fields, etag=etag)
 
     async def replace(self, caller: Caller, name: str, key: tuple[str, ...], body: object, *, etag: str | None = None) -> Document:
         """Set every field that the caller may write: what `body` leaves out becomes its default, or null."""
         fields = dict(object_body(body))
         collection = self._writable(name)
+        if collection.security.passwords:
+            fields = dict(await self.conceal(caller, name, fields, Permission.UPDATE))
         for place, field in enumerate(collection.primary_key):
             if field in fields and (place >= len(key) or str(fields.pop(field)) != key[place]):
                 raise InvalidParameter("The document's key in the body is not the one in the address.", details={"field": field})
@@ -213,6 +250,8 @@ class Writes:
         """
         fields = object_body(body)
         query = _only_filter(asked.parse())
+        if self._plans.collection(name).security.passwords:
+            fields = await self.conceal(caller, name, fields, Permission.UPDATE)
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
             collection = self._writable(name)

@@ -28,6 +28,15 @@ _BASES: dict[Base, Schema] = {
 }
 
 
+_PASSWORD: Schema = {
+    "type": ["string", "null"],
+    "format": "password",
+    "maxLength": 1024,
+    "writeOnly": True,
+    "description": "Kept as a hash (argon2id) that never comes back; common and short passwords are refused. Null for none.",
+}
+
+
 def document_schema(collection: Collection, hidden: frozenset[str]) -> Schema:
     """A document of the collection as it is read."""
     shown = [field for field in collection.fields if field.name not in hidden]
@@ -41,12 +50,15 @@ def document_schema(collection: Collection, hidden: frozenset[str]) -> Schema:
 def written_schema(collection: Collection, hidden: frozenset[str], read_only: frozenset[str], *, whole: bool) -> Schema:
     """The body of a create or replace (`whole`), or of a change, which names what it changes."""
     fields = [field for field in collection.fields if field.name not in hidden | read_only and not field.generated]
+    properties: dict[str, object] = {field.name: field_schema(field) for field in fields}
     schema: Schema = {
         "type": "object",
-        "properties": {field.name: field_schema(field) for field in fields},
+        "properties": properties,
         "additionalProperties": collection.additional_fields,
     }
     security = collection.security
+    taken = hidden | read_only
+    properties |= {member: dict(_PASSWORD) for member, _ in security.passwords if member not in taken}
     # The tenant and user of a call that has one are filled in, and so are the times.
     given = {security.tenant_field, security.owner_field} | ({"created_at", "updated_at"} if collection.timestamps else set())
     required = [field.name for field in fields if not field.nullable and field.default is None and field.name not in given]

@@ -28,7 +28,7 @@ USERS: dict[str, object] = {
         {"name": "username", "type": "string(255)", "constraints": ["unique"]},
         {"name": "email", "type": "string(255)", "constraints": ["unique"]},
         {"name": "password_hash", "type": "string(255)"},
-        {"name": "full_name", "type": "string(255)", "required": True},
+        {"name": "full_name", "type": "string(255)", "required": True, "default_value": {"join": ["first_name", "last_name"]}},
         {"name": "first_name", "type": "text"},
         {"name": "last_name", "type": "text"},
         {"name": "organization", "type": "string(255)"},
@@ -43,7 +43,13 @@ USERS: dict[str, object] = {
         {"name": "idx_users_active", "fields": ["is_active"]},
         {"name": "idx_users_client_id", "fields": ["client_id"]},
     ],
-    "security": {"access_control": "tenant", "tenant_field": "client_id", "hidden": ["password_hash"]},
+    "security": {
+        "access_control": "tenant",
+        "tenant_field": "client_id",
+        "hidden": ["password_hash"],
+        "passwords": {"password": "password_hash"},
+    },
+    "at_least_one": ["username", "email"],
     "timestamps": True,
     "audit": True,
 }

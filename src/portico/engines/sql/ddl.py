@@ -158,7 +158,7 @@ def _column(field: Field, collection: Collection, dialect: str) -> sa.Column[obj
 def server_default(field: Field, dialect: str) -> ColumnElement[Any] | sa.TextClause | str | None:
     """The database's own default of a field, which holds for writers that are not Portico."""
     default = field.default
-    if default is None or default.kind == "database":
+    if default is None or default.kind in ("database", "joined"):
         return None
     if default.kind == "uuid7":
         return RandomUuid()
