@@ -13,7 +13,7 @@ from portico.engines.postgres.compiled import PostgresPlan, same_kind
 from portico.engines.postgres.errors import LOCK_NOT_AVAILABLE, LOST, SCHEMA_CHANGED, lost
 from portico.engines.postgres.execute import needs_transaction, run_alone, run_joint
 from portico.engines.postgres.pool import Connection, Pool, Share
-from portico.engines.postgres.transaction import PostgresTransaction
+from portico.engines.postgres.transaction import PostgresTransaction, to_its_end
 from portico.errors import (
     DatabaseReadOnly,
     DatabaseUnavailable,
@@ -80,8 +80,7 @@ class Runner:
     async def _sent(self, share: Share, plan: PostgresPlan, call: Call, timeout: float, *, impatient: bool) -> Answer:
         connection = await self._pool.take(share)
         work = run_alone(connection, plan, call, timeout, impatient=impatient)
-        # What was sent may be committing, so it is left to end when its caller goes (DESIGN, decision 16).
-        return await asyncio.shield(asyncio.ensure_future(self._finish(connection, share, work, writing=True)))
+        return await to_its_end(self._finish(connection, share, work, writing=True))
 
     async def _in_transaction(self, plan: PostgresPlan, call: Call, timeout: float) -> Answer:
         """A change of several statements: scope, change and companions in an explicit transaction."""
@@ -89,7 +88,7 @@ class Runner:
         try:
             answer = await transaction.run(plan, call, timeout=timeout)
         except BaseException:
-            await asyncio.shield(asyncio.ensure_future(transaction.rollback()))
+            await to_its_end(transaction.rollback())
             raise
         await transaction.commit()
         return answer

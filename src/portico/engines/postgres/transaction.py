@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
+async def to_its_end(work: Coroutine[object, object, T]) -> T:
+    """Await work that goes on when its caller leaves: what was sent may be committing (DESIGN, decision 16)."""
+    task = asyncio.ensure_future(work)
+    # The error of work whose caller has gone is nobody's.
+    task.add_done_callback(lambda ended: None if ended.cancelled() else ended.exception())
+    return await asyncio.shield(task)
+
+
 _BEGIN: dict[Isolation, str] = {
     "read_committed": "BEGIN ISOLATION LEVEL READ COMMITTED",
     "repeatable_read": "BEGIN ISOLATION LEVEL REPEATABLE READ",
@@ -110,7 +119,7 @@ class PostgresTransaction:
     async def commit(self) -> None:
         """Make it durable. Once COMMIT is sent nothing cancels it (DESIGN, decision 16)."""
         async with self._turn:
-            await asyncio.shield(asyncio.ensure_future(self._commit()))
+            await to_its_end(self._commit())
 
     async def _commit(self) -> None:
         clean = False
