@@ -13,6 +13,7 @@ class Capability(StrEnum):
     JOINT_CREATES = "joint_creates"
     ROW_LEVEL_SECURITY = "row_level_security"
     ARRAYS = "arrays"
+    EMBEDDING = "embedding"
     RANGES = "ranges"
     FULL_TEXT = "full_text"
     FUZZY_SEARCH = "fuzzy_search"

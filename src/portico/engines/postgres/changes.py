@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from portico.engines.postgres.companions import actor_columns, audit_insert, image, key_text
 from portico.engines.postgres.creates import stored_hash
 from portico.engines.postgres.reads import ONE, ZERO, Frame, alone, content_hash, document_text, parameters_of, projection
-from portico.engines.postgres.scoping import guard, whose
+from portico.engines.postgres.scoping import fields_of_rule, guard, in_scope, whose
 from portico.engines.postgres.statement import Statement, plain, statement
 from portico.engines.sql.predicates import Columns, Grammar, predicate
 from portico.query.scoped import Change, Delete
@@ -24,23 +24,23 @@ class Changes:
         self.secret = secret
 
     def by_key(self, plan: Change | Delete, kind: str, *, impatient: bool = False) -> Statement:
-        """One round trip: at most one row (changed, body, etag, tenant, key); none where there is no such document in scope.
+        """One round trip: at most one row (changed, body, etag, was, tenant, key); none where there is no such document in scope.
 
-        `changed` is false where the row exists but its hash is not the one that the caller named.
+        `changed` is false where the row exists but its hash (`was`) is not the one that the caller named, or it would leave the scope.
         """
         ready, frame = alone(kind, impatient=impatient)
         old = self._locked(plan, frame)
         gate = sa.select(ready.c.v).scalar_subquery().is_not(None)
-        new = self._applied(plan, old, [gate, *self._unchanged(plan, old)])
-        final = self._answer(plan, old, new, outer=True)
+        new = self._applied(plan, old, [gate, *self._unchanged(plan, old), *self._stays(plan, old, kind)])
+        final = self._answer(plan, old, new)
         return statement(self._with_audit(plan, old, new, final), parameters_of(plan))
 
     def by_filter(self, plan: Change | Delete, kind: str) -> Statement:
-        """Every document that matches: rows (changed, body, etag, tenant, key). The transaction around it sets the scope."""
+        """Every document that matches: rows (changed, body, etag, was, tenant, key). The transaction around it sets the scope."""
         frame = Frame(whose(kind), plain, ONE, ())
         old = self._locked(plan, frame)
-        new = self._applied(plan, old, [])
-        final = self._answer(plan, old, new, outer=False)
+        new = self._applied(plan, old, self._stays(plan, old, kind))
+        final = self._answer(plan, old, new)
         return statement(self._with_audit(plan, old, new, final), parameters_of(plan))
 
     def locking(self, plan: Change | Delete, kind: str) -> Statement:
@@ -72,6 +72,14 @@ class Changes:
     def _unchanged(plan: Change | Delete, old: sa.CTE) -> list[ColumnElement[bool]]:
         return [old.c.etag == plain(plan.etag)] if plan.etag is not None else []
 
+    def _stays(self, plan: Change | Delete, old: sa.CTE, kind: str) -> list[ColumnElement[bool]]:
+        """A change does not move a row out of its caller's scope: its new tenant, owner or parent is in it too."""
+        given = {item.field: plain(item.value) for item in plan.assignments} if isinstance(plan, Change) else {}
+        if not given.keys() & fields_of_rule(plan.rule):
+            return []
+        columns = {field.name: given.get(field.name, old.c[f"c_{field.name}"]) for field in plan.collection.fields}
+        return in_scope(plan.rule, plan.collection, cast("Columns", columns), whose(kind), self.grammar, old)
+
     def _applied(self, plan: Change | Delete, old: sa.CTE, conditions: list[ColumnElement[bool]]) -> sa.CTE:
         collection = plan.collection
         target = sa.table(collection.table, *(sa.column(field.column) for field in collection.fields), schema=collection.schema)
@@ -83,19 +91,20 @@ class Changes:
         values = {collection.by_name[item.field].column: plain(item.value) for item in plan.assignments}
         return sa.update(target).values(values).where(*match, *conditions).returning(*returned, tag.label("etag")).cte("new")
 
-    def _answer(self, plan: Change | Delete, old: sa.CTE, new: sa.CTE, *, outer: bool) -> sa.Select[Any]:
+    def _answer(self, plan: Change | Delete, old: sa.CTE, new: sa.CTE) -> sa.Select[Any]:
         collection = plan.collection
         columns = cast("Columns", {field.name: new.c[f"c_{field.name}"] for field in collection.fields})
         match = sa.and_(*(new.c[f"c_{name}"] == old.c[f"c_{name}"] for name in collection.primary_key))
         body: ColumnElement[Any] = sa.literal_column("NULL::text")
-        tables: sa.FromClause = old.join(new, match, isouter=outer)
+        tables: sa.FromClause = old.join(new, match, isouter=True)
         if plan.answer is not None:
             row = projection(plan.answer, new, columns, self.grammar)
             tables = tables.join(row, sa.true(), isouter=True)
             body = document_text(row)
         changed = new.c[f"c_{collection.primary_key[0]}"].is_not(None)
         key = key_text(collection, cast("Columns", {name: old.c[f"c_{name}"] for name in collection.primary_key}))
-        return sa.select(changed.label("changed"), body.label("body"), new.c.etag, old.c.tenant, key.label("key")).select_from(tables)
+        members = [changed.label("changed"), body.label("body"), new.c.etag, old.c.etag.label("was"), old.c.tenant, key.label("key")]
+        return sa.select(*members).select_from(tables)
 
     def _with_audit(self, plan: Change | Delete, old: sa.CTE, new: sa.CTE, final: sa.Select[Any]) -> sa.Select[Any]:
         if not plan.audit:

@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.postgres.companions import actor_columns, audit_insert, image, key_text
 from portico.engines.postgres.reads import document_text, parameters_of, projection
-from portico.engines.postgres.scoping import Whose, guard, settings
+from portico.engines.postgres.scoping import Whose, in_scope, settings
 from portico.engines.postgres.statement import Statement, each, fixed, statement
 from portico.engines.postgres.types import Native, travels_as_text, typed
 from portico.engines.sql.predicates import Columns, Grammar
@@ -79,10 +79,10 @@ class Creates:
             names.append(f"v{assignment.value.index}")
         arrays.extend(fixed(name, pg.ARRAY(sa.Text())) for name, _ in _ACTOR)
         names.extend(label for _, label in _ACTOR)
-        arrays.append(fixed("each_client", pg.ARRAY(sa.Text())))
-        names.append("client")
+        arrays += [fixed("each_client", pg.ARRAY(sa.Text())), fixed("each_clients", pg.ARRAY(sa.Text()))]
+        names += ["client", "clients"]
         calls = sa.func.unnest(*arrays).table_valued(*names, with_ordinality="n").render_derived(name="q")
-        columns: list[ColumnElement[Any]] = [calls.c.n, *(calls.c[label] for _, label in _ACTOR), calls.c.client]
+        columns: list[ColumnElement[Any]] = [calls.c.n, *(calls.c[label] for _, label in _ACTOR), calls.c.client, calls.c.clients]
         columns += [_typed(calls.c[f"v{item.value.index}"], item.value.type).label(f"c_{item.field}") for item in plan.assignments]
         given = {assignment.field for assignment in plan.assignments}
         for field in plan.collection.key_fields:
@@ -105,13 +105,10 @@ class Creates:
         return insert.returning(*columns, tag.label("etag")).cte("ins")
 
     def _allowed(self, plan: Create, source: sa.CTE) -> list[ColumnElement[bool]]:
-        """The new row's owner or parent must be in the call's scope. (A tenant field was set, or checked, by the service.)"""
-        if not isinstance(plan.rule, OwnerRule | ParentRule):
-            return []
+        """The new row must be in its call's scope: its tenant's field, or its owner or parent."""
         columns = {field.name: source.c[f"c_{field.name}"] for field in plan.collection.fields if f"c_{field.name}" in source.c}
-        limits = guard(plan.rule, plan.collection, cast("Columns", columns), Whose(source.c.client, None), self.grammar)
-        found: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(*limits.tables).where(*limits.conditions).correlate(source)
-        return [sa.exists(found)]
+        scope = Whose(None, sa.cast(source.c.clients, pg.ARRAY(sa.Text)))
+        return in_scope(plan.rule, plan.collection, cast("Columns", columns), scope, self.grammar, source)
 
     def _made(self, plan: Create, source: sa.CTE, inserted: sa.CTE) -> sa.CTE:
         """The new rows with their call's place, their JSON, their hash and their tenant."""

@@ -12,10 +12,31 @@ from portico.engines.postgres.cascades import Cascading
 from portico.engines.postgres.compiled import PostgresPlan
 from portico.engines.postgres.errors import LOST, reported
 from portico.engines.postgres.statement import Statement, array_literal
-from portico.errors import DocumentNotFound, InternalError, PreconditionFailed, TooManyAffected, UnknownReference, WrongType
+from portico.errors import (
+    DocumentNotFound,
+    ForeignTenant,
+    InternalError,
+    PorticoError,
+    PreconditionFailed,
+    TooManyAffected,
+    UnknownReference,
+    WrongType,
+)
 from portico.model.page import Changed, Document, Page
 from portico.model.scope import Scope
-from portico.query.scoped import Change, Count, Create, Delete, EverythingRule, GetByKey, ListPage, ScopedQuery, SharedRule
+from portico.query.scoped import (
+    Change,
+    Count,
+    Create,
+    Delete,
+    EverythingRule,
+    GetByKey,
+    ListPage,
+    ScopedQuery,
+    ScopeRule,
+    SharedRule,
+    TenantRule,
+)
 
 if TYPE_CHECKING:
     from portico.engines.postgres.pool import Connection
@@ -99,14 +120,28 @@ async def create_together(connection: Connection, plan: PostgresPlan, calls: Seq
         return [await run_alone(connection, plan, call, timeout) for call in calls]
     rows = await fetch(connection, plan, plan.alone(calls[0].scope.kind), calls, timeout)
     if len(rows) != len(calls):
-        raise UnknownReference("A document refers to an owner or parent that does not exist.")
+        raise left_scope(query.rule)
     return [document(row, query, call.scope) for row, call in zip(rows, calls, strict=True)]
+
+
+def _unchanged(query: Change | Delete, row: asyncpg.Record, call: Call) -> PorticoError:
+    """Why a row that was found and locked was not changed: it is another version, or it would have left the scope."""
+    if query.etag is not None and row["was"] != call.values[query.etag.index]:
+        return PreconditionFailed("The document was changed since it was read.", hint="Read it again.")
+    return left_scope(query.rule)
+
+
+def left_scope(rule: ScopeRule) -> PorticoError:
+    """What a row outside of its caller's scope is refused as: like a reference to what does not exist."""
+    if isinstance(rule, TenantRule):
+        return ForeignTenant(f"The field {rule.field} must be the client that the call acts for.", details={"field": rule.field})
+    return UnknownReference("The document refers to an owner or parent that does not exist.")
 
 
 def one_created(query: Create, rows: Sequence[asyncpg.Record], call: Call) -> Document:
     """The document that a create made; none means that its owner or parent is not in scope."""
     if not rows:
-        raise UnknownReference("The document refers to an owner or parent that does not exist.")
+        raise left_scope(query.rule)
     return document(rows[0], query, call.scope)
 
 
@@ -146,10 +181,13 @@ def changed(query: Change | Delete, rows: Sequence[asyncpg.Record], call: Call) 
         if not rows:
             return None
         if not rows[0]["changed"]:
-            raise PreconditionFailed("The document was changed since it was read.", hint="Read it again.")
+            raise _unchanged(query, rows[0], call)
         return Document(rows[0]["body"] or "null", rows[0]["etag"], rows[0]["key"])
     if query.limit is not None and len(rows) > (most := call.values[query.limit.index]):  # type: ignore[operator]
         raise TooManyAffected(f"The change would touch more than {most} documents.", details={"max_affected": most})
+    for row in rows:
+        if not row["changed"]:
+            raise _unchanged(query, row, call)
     body = "[" + ",".join(row["body"] for row in rows) + "]" if query.answer is not None else None
     return Changed(len(rows), body)
 

@@ -212,8 +212,8 @@ class PostgresGrammar:
         else:
             place = self._json_place(target, columns)
             values = sa.case((sa.func.jsonb_typeof(place) == sa.literal_column("'array'"), place))
-        element = sa.func.jsonb_array_elements(values).column_valued("element")
-        inner = predicate(node.inner, {"$element": cast("Expression", element)}, bind, self)
+        element = sa.func.jsonb_array_elements(values).table_valued("value").render_derived(name="element")
+        inner = predicate(node.inner, {"$element": cast("Expression", element.c.value)}, bind, self)
         return sa.exists(sa.select(sa.literal_column("1")).select_from(element).where(inner))
 
     def quantified(self, operator: Operator, left: Expression, values: Expression, node: Comparison) -> Condition:

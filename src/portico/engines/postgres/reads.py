@@ -19,6 +19,7 @@ from portico.errors import NotSupported
 from portico.model.collection import Collection, Relation
 from portico.model.field import Field, FieldType
 from portico.query.bound import BoundQuery, Embedded, Output, Parameter, Target
+from portico.query.capabilities import Capability
 from portico.query.scoped import Count, Export, GetByKey, ListPage, ScopedQuery, ScopeRule
 
 ONE: ColumnElement[Any] = sa.literal_column("1")
@@ -54,7 +55,7 @@ def projection(query: BoundQuery, table: sa.FromClause, columns: Columns, gramma
 
 def _member(output: Output | Embedded, columns: Columns, grammar: Grammar) -> ColumnElement[Any]:
     if isinstance(output, Embedded):
-        raise NotSupported("embedding", "postgresql")
+        raise NotSupported(Capability.EMBEDDING, "postgresql")
     return grammar.output(output.target, columns).label(output.name)
 
 

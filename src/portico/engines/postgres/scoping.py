@@ -124,3 +124,24 @@ def _own_type(collection: Collection, name: str) -> sa.types.TypeEngine[Any] | N
     if kind.base in {Base.STRING, Base.TEXT}:
         return None
     return Native(kind.native) if kind.native else wire_type(kind)
+
+
+def in_scope(
+    rule: ScopeRule, collection: Collection, columns: Columns, scope: Whose, grammar: Grammar, *outer: sa.FromClause
+) -> list[ColumnElement[bool]]:
+    """Conditions that a row with these values, not yet stored, is in scope; `outer` are the tables that `columns` refer to."""
+    limits = guard(rule, collection, columns, scope, grammar)
+    if not limits.tables:
+        return limits.conditions
+    found: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(*limits.tables).where(*limits.conditions)
+    return [sa.exists(found.correlate(*outer) if outer else found)]
+
+
+def fields_of_rule(rule: ScopeRule) -> frozenset[str]:
+    """The fields that decide whose a row is."""
+    match rule:
+        case TenantRule(field) | OwnerRule(field):
+            return frozenset({field})
+        case ParentRule():
+            return frozenset(rule.local)
+    return frozenset()

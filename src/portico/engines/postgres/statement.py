@@ -56,6 +56,7 @@ _FIXED: dict[str, Argument] = {
     "users": lambda calls: list(calls[0].scope.users),
     "user": lambda calls: calls[0].scope.users[0] if calls[0].scope.users else None,
     "each_client": lambda calls: [call.scope.clients[0] if call.scope.clients else None for call in calls],
+    "each_clients": lambda calls: [array_literal(call.scope.clients) for call in calls],
     "each_user": lambda calls: [call.scope.users[0] if call.scope.users else None for call in calls],
     "service": lambda calls: calls[0].actor.service,
     "actor_client": lambda calls: calls[0].actor.client_id,

@@ -77,6 +77,8 @@ def typed(value: ColumnElement[Any], kind: FieldType | Special, *, many: bool = 
         return sa.func.timezone("UTC", value)
     if kind.base is Base.DATETIME and kind.native == "timestamp":
         return sa.cast(value, pg.ARRAY(sa.DateTime()))
+    if kind.base is Base.STRING and (kind.array or many):
+        return sa.cast(value, pg.ARRAY(sa.String()))
     if kind.base is Base.JSON:
         element: TypeEngine[Any] = pg.JSON() if kind.native == "json" else pg.JSONB()
         return sa.cast(value, pg.ARRAY(element) if kind.array or many else element)

@@ -33,7 +33,7 @@ T = TypeVar("T")
 SLOW_PLAN_SECONDS = 30.0
 """How long a plan that was slow on the loop goes to a thread at once."""
 
-_ALWAYS = frozenset({Capability.TRANSACTIONS, Capability.SAVEPOINTS, Capability.ARRAYS, Capability.CANCEL})
+_ALWAYS = frozenset({Capability.TRANSACTIONS, Capability.SAVEPOINTS, Capability.ARRAYS, Capability.EMBEDDING, Capability.CANCEL})
 
 
 @dataclass(frozen=True, slots=True)
