@@ -47,8 +47,9 @@ _GROUPS = {
 _CLI = f"""\
 # Command line
 
-`portico VERB [OPTIONS]`. Every verb takes `--config FILE` (by default what `PORTICO_CONFIG` names, else `portico.yaml`) unless it says otherwise, and
-verbs whose output a script would read take `--json`. `portico VERB --help` says what is written here. `init-db` is also a program of its own.
+`portico VERB [OPTIONS]`. Every verb takes `--config FILE` (by default what `PORTICO_CONFIG` names, else `portico.yaml`) unless it says
+otherwise, and verbs whose output a script would read take `--json`. `portico VERB --help` says what is written here. `init-db` is also a
+program of its own.
 
 | exit code | means |
 | --- | --- |
@@ -89,7 +90,7 @@ def write_cli() -> str:
             continue
         group = typer.main.get_command(build_app(verb))
         assert isinstance(group, TyperGroup), "the program has verbs"
-        lines += _command(f"portico {verb}", group.commands[verb], "##")
+        lines += _command(f"portico {verb}", _typed(group.commands[verb]), "##")
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -98,8 +99,7 @@ def _command(name: str, command: TyperCommand | TyperGroup, heading: str) -> Ite
     yield f"{_sentence(command.help or '')}\n"
     if isinstance(command, TyperGroup):
         for word, inner in command.commands.items():
-            assert isinstance(inner, TyperCommand | TyperGroup), "verbs are made by Typer"
-            yield from _command(f"{name} {word}", inner, heading + "#")
+            yield from _command(f"{name} {word}", _typed(inner), heading + "#")
         return
     arguments = [item for item in command.params if isinstance(item, TyperArgument)]
     options = [item for item in command.params if isinstance(item, TyperOption)]
@@ -110,6 +110,11 @@ def _command(name: str, command: TyperCommand | TyperGroup, heading: str) -> Ite
         yield "| --- | --- |"
         yield from (f"| `{_written(item)}` | {_cell(item.help or '')}{_default(item)} |" for item in options)
         yield ""
+
+
+def _typed(command: object) -> TyperCommand | TyperGroup:
+    assert isinstance(command, TyperCommand | TyperGroup), "verbs are made by Typer"
+    return command
 
 
 def _written(option: TyperOption) -> str:

@@ -10,6 +10,7 @@ _CORRELATION = r'(?<="correlation_id":")[A-Za-z0-9._-]+'
 _CURSOR = r'(?<="next_cursor":")[A-Za-z0-9_-]+'
 _VARYING = re.compile("|".join(f"({form})" for form in (_TIME, _UUID, _HASH, _KEY, _CORRELATION, _CURSOR)))
 _FORMS = (_TIME, _UUID, _HASH, _KEY, r"[A-Za-z0-9._-]+", r"[A-Za-z0-9_-]+")
+_JSON = re.compile(r"(?:\A[0-9]{3} |^)\s*(?=[{\[])", re.MULTILINE)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"|\s+')
 
 
@@ -40,10 +41,10 @@ def _literal(text: str) -> str:
 def _compact(text: str) -> str:
     """Without white space outside of strings, where it is JSON; with single spaces where it is plain text."""
     stripped = text.strip()
-    start = min((place for place in (stripped.find("{"), stripped.find("[")) if place >= 0), default=-1)
-    if start < 0:
+    found = _JSON.search(stripped)
+    if found is None:
         return " ".join(stripped.split())
-    head, body = stripped[:start], stripped[start:]
+    head, body = stripped[: found.end()], stripped[found.end() :]
     return " ".join(head.split()) + _STRING.sub(lambda match: match[0] if match[0].startswith('"') else "", body)
 
 

@@ -27,9 +27,9 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """The file that the block is: the name in its first line, written as a comment (`# portico.yaml`)."""
+        """The file that the block is: the name in its first line, written as a comment (`# portico.yaml`, `-- shop.sql`)."""
         first = self.text.partition("\n")[0]
-        found = re.fullmatch(r"# ([\w./-]+\.(?:yaml|sql|ndjson|py))", first.strip())
+        found = re.fullmatch(r"(?:#|--) ([\w./-]+\.(?:yaml|sql))", first.strip())
         return found[1] if found is not None and self.language != "bash" else None
 
 

@@ -18,6 +18,7 @@ _SERVE = re.compile(r"^(?:make run|portico serve)\b[^\n]*$", re.MULTILINE)
 # The tests do not run themselves; and neither is the benchmark a part of them.
 _MAKE = re.compile(r"^make (?:test|bench|install|help)\b[^\n]*$", re.MULTILINE)
 _ADDRESS = re.compile(r"(?:localhost|127\.0\.0\.1):8001")
+_OURS = ("PORTICO_", "DATABASE_URL", "ENVIRONMENT", "DB_", "REDIS_URL", "MONGODB_URL")
 _HEADER = re.compile(r"^([A-Za-z-]+): ", re.MULTILINE)
 _PRELUDE = """\
 set -o pipefail -o allexport
@@ -48,6 +49,7 @@ class Runner:
         self.replaced = dict(replaced or {})
         self.environment = dict(environment or {})
         self.service: PorticoProcess | None = None
+        (self.folder / "deploy").symlink_to(REPOSITORY / "deploy")
 
     def run(self) -> int:
         """Run every block; gives how many commands ran. Raises PageError."""
@@ -109,11 +111,12 @@ class Runner:
 
     def _serve(self) -> None:
         if self.service is not None:
-            self.service.restart()
-            return
+            self.service.stop()
+            self.service.close()
         file = self.folder / "portico.yaml"
         config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
-        self.service = PorticoProcess(config or {}, folder=self.folder, environment=self._exported()).start()
+        http = {name: value for name, value in config.get("http", {}).items() if name not in {"host", "port"}}
+        self.service = PorticoProcess(config | {"http": http}, folder=self.folder, environment=self._exported()).start()
 
     def _exported(self) -> dict[str, str]:
         """What the page's commands have exported so far, for the service."""
@@ -123,15 +126,16 @@ class Runner:
             ["bash", "-c", "source ./.state; env -0"], cwd=self.folder, capture_output=True, text=True, check=True, env={}
         ).stdout
         pairs = (entry.partition("=") for entry in listed.split("\0") if entry)
-        return self.environment | {name: value for name, _, value in pairs if name.startswith(("PORTICO_", "DATABASE_", "ENVIRONMENT"))}
+        kept = {name: value for name, _, value in pairs if name.startswith(_OURS)}
+        kept.pop("PORTICO_HTTP__PORT", None)
+        return self.environment | kept
 
     def _bash(self, commands: str) -> subprocess.CompletedProcess[str]:
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(("PORTICO_", "DATABASE_", "ENVIRONMENT", "DB_"))}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         environment = ours | {"PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY / "src")} | self.environment
-        if self.service is not None:
-            environment["PORTICO_CONFIG"] = str(self.service.config_file)
+        port = f"PORTICO_HTTP__PORT={self.service.port}" if self.service is not None else ""
         return subprocess.run(
-            ["bash", "-c", f"{_PRELUDE}\n{commands}"],
+            ["bash", "-c", f"{_PRELUDE}{port}\n{commands}"],
             cwd=self.folder,
             env=environment,
             capture_output=True,
