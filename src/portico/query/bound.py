@@ -15,11 +15,13 @@ from portico.query.ast import CountMode, Operator
 class Special(StrEnum):
     """Types of parameters that are not a field's.
 
-    `LIKE`: a pattern of ``%`` and ``_`` with ``\\`` as escape. `PATTERN`: one of `query.patterns`, checked; `to_postgres` and `to_re2`
+    `LIKE`: a pattern of ``%`` and ``_`` with ``\\`` as escape. `ILIKE`: such a pattern whose case is ignored; `query.patterns` translates
+    it, so that case is folded alike everywhere. `PATTERN`: one of `query.patterns`, checked; `to_postgres` and `to_re2`
     translate it. `JSON_TEXT`: a JSON text that a JSON target is compared with. `SEARCH`: a full-text query. `COUNT`: a number of rows.
     """
 
     LIKE = "like"
+    ILIKE = "ilike"
     PATTERN = "pattern"
     JSON_TEXT = "json"
     SEARCH = "search"

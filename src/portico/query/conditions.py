@@ -252,7 +252,7 @@ def _pattern(operator: Operator, label: str) -> tuple[Special, Coercer]:
             return fold(pattern) if folded else pattern
 
         return Special.PATTERN, read
-    return Special.LIKE, lambda raw: _like(raw, label)
+    return Special.ILIKE if operator is Operator.ILIKE else Special.LIKE, lambda raw: _like(raw, label)
 
 
 def _like(raw: object, label: str) -> str:

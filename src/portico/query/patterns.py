@@ -15,6 +15,7 @@ from portico.query.pattern_ambiguity import is_catastrophic
 from portico.query.pattern_tree import ANY, End, Pattern, PatternError, Piece, Ranges, Start, parse
 
 IGNORE_CASE = "(?i)"
+_Character = Callable[[int], str]
 
 
 def check(pattern: str) -> None:
@@ -49,6 +50,16 @@ def to_re2(pattern: str) -> str:
 @lru_cache(maxsize=1024)
 def like_to_re2(pattern: str, *, ignore_case: bool = False) -> str:
     """A `like` pattern (``%``, ``_``, escape ``\\``) for RE2, Go and PCRE, matching the whole text."""
+    return rf"(?s)\A{_emit_like(pattern, _re2_character, ignore_case=ignore_case)}\z"
+
+
+@lru_cache(maxsize=1024)
+def ilike_to_postgres(pattern: str) -> str:
+    """An `ilike` pattern for PostgreSQL's ``~``. Its own ILIKE folds as a collation says, and knows two small sigmas as two."""
+    return f"^{_emit_like(pattern, _postgres_character, ignore_case=True)}$"
+
+
+def _emit_like(pattern: str, emit: _Character, *, ignore_case: bool) -> str:
     parts: list[str] = []
     characters = iter(pattern)
     for character in characters:
@@ -58,8 +69,8 @@ def like_to_re2(pattern: str, *, ignore_case: bool = False) -> str:
             parts.append(".")
         else:
             literal = next(characters, "\\") if character == "\\" else character
-            parts.append(_emit_ranges(_literal(ord(literal), ignore_case=ignore_case), _re2_character))
-    return rf"(?s)\A{''.join(parts)}\z"
+            parts.append(_emit_ranges(_literal(ord(literal), ignore_case=ignore_case), emit))
+    return "".join(parts)
 
 
 @lru_cache(maxsize=1024)
@@ -69,9 +80,6 @@ def _problem(pattern: str) -> str | None:
     except PatternError as error:
         return str(error)
     return "its repetitions could match one text in too many ways" if is_catastrophic(tree) else None
-
-
-_Character = Callable[[int], str]
 
 
 def _emit_pattern(pattern: Pattern, character: _Character, start: str, end: str) -> str:

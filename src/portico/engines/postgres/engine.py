@@ -66,14 +66,12 @@ class PostgresEngine:
         self._emit = emit
 
     async def start(self) -> None:
-        """Open the pool and learn what the database has: companion tables, collations."""
+        """Open the pool and learn what the database has: companion tables."""
         await self._pool.open()
         async with self._asking() as connection:
             companions = await connection.fetchval("SELECT to_regclass('portico.audit') IS NOT NULL")
-            folding = await connection.fetchval("SELECT EXISTS (SELECT FROM pg_collation WHERE collname = 'und-x-icu')")
         if companions:
             self.capabilities = _ALWAYS | {Capability.AUDIT, Capability.IDEMPOTENCY, Capability.VERSIONS, Capability.CHANGE_FEED}
-        self._grammar = PostgresGrammar("und-x-icu" if folding else "default")
         options = self.options
         overflow = options.maximum - options.minimum
         self._emit(EngineStarted(self.name, self.kind, options.minimum, overflow, options.timeout, options.recycle))

@@ -41,9 +41,10 @@ _SYMBOL = {
     Operator.LT: "<",
     Operator.LTE: "<=",
     Operator.LIKE: "LIKE",
-    Operator.ILIKE: "ILIKE",
+    # Case is folded in the pattern (`query.patterns`), so that no collation's own rules show.
+    Operator.ILIKE: "~",
     Operator.MATCH: "~",
-    Operator.IMATCH: "~*",
+    Operator.IMATCH: "~",
 }
 _CASTS: dict[Base, Any] = {
     Base.STRING: sa.Text(),
@@ -61,10 +62,7 @@ _CASTS: dict[Base, Any] = {
 
 
 class PostgresGrammar:
-    """PostgreSQL's way of writing. `fold` is the collation whose case folding knows all of Unicode."""
-
-    def __init__(self, fold: str = "und-x-icu") -> None:
-        self.fold = fold
+    """PostgreSQL's way of writing."""
 
     def table(self, collection: Collection, alias: str) -> sa.FromClause:
         """The collection's table under an alias."""
@@ -178,8 +176,6 @@ class PostgresGrammar:
             return self._text_search(operator, target, left, value, node)
         if operator in _CONTAINMENT:
             return left.op(_CONTAINMENT[operator], is_comparison=True)(value)
-        if operator in {Operator.ILIKE, Operator.IMATCH}:
-            return left.collate(self.fold).op(_SYMBOL[operator], is_comparison=True)(value)
         return left.op(_SYMBOL[operator], is_comparison=True)(value)
 
     @staticmethod
@@ -221,7 +217,5 @@ class PostgresGrammar:
         symbol = "=" if operator is Operator.IN else _SYMBOL.get(operator)
         if symbol is None:
             raise InvalidParameter(f"The operator {operator} takes no any or all.")
-        if operator in {Operator.ILIKE, Operator.IMATCH}:
-            left = cast("Expression", left.collate(self.fold))
         quantifier = sa.func.all if node.quantifier == "all" else sa.func.any
         return left.op(symbol, is_comparison=True)(quantifier(values))

@@ -12,7 +12,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from portico.model.field import Base, FieldType
 from portico.query.bound import Special
-from portico.query.patterns import to_postgres
+from portico.query.patterns import ilike_to_postgres, to_postgres
 
 
 class Native(UserDefinedType[str]):
@@ -47,6 +47,7 @@ _SQL: dict[Base, TypeEngine[Any]] = {
 
 _SPECIAL: dict[Special, TypeEngine[Any]] = {
     Special.LIKE: sa.Text(),
+    Special.ILIKE: sa.Text(),
     Special.PATTERN: sa.Text(),
     Special.JSON_TEXT: sa.Text(),
     Special.SEARCH: sa.Text(),
@@ -96,7 +97,7 @@ Encoder = Callable[[object], object]
 
 def encoder(kind: FieldType | Special, *, many: bool = False) -> Encoder | None:
     """What turns a bound value into what asyncpg takes, or None where it already is."""
-    if kind is Special.PATTERN:
-        translate = cast("Encoder", to_postgres)
+    if kind is Special.PATTERN or kind is Special.ILIKE:
+        translate = cast("Encoder", to_postgres if kind is Special.PATTERN else ilike_to_postgres)
         return (lambda values: [translate(value) for value in cast("list[object]", values)]) if many else translate
     return None

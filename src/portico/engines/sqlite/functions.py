@@ -18,6 +18,7 @@ from functools import lru_cache
 import re2
 
 from portico.engines.sqlite.storage import Stored, canonical_json, infinity, read_json, sortable_json
+from portico.query.patterns import like_to_re2, to_re2
 
 ETAG_BYTES = 16
 _PATTERN_MEMORY = 1 << 20
@@ -87,28 +88,19 @@ def document_json(value: Stored) -> str | None:
 @lru_cache(maxsize=512)
 def _like(pattern: str, fold: bool) -> Callable[[str], bool]:
     """What tells whether a text matches a LIKE pattern: `%` any text, `_` one character, a backslash makes the next one plain."""
-    parts: list[str] = []
-    position = 0
-    source = pattern.casefold() if fold else pattern
-    while position < len(source):
-        letter = source[position]
-        if letter == "\\" and position + 1 < len(source):
-            position += 1
-            parts.append(re2.escape(source[position]))
-        else:
-            parts.append("(?s:.*)" if letter == "%" else "(?s:.)" if letter == "_" else re2.escape(letter))
-        position += 1
-    compiled = re2.compile("".join(parts), _options(False))
-    return (lambda text: compiled.fullmatch(text.casefold()) is not None) if fold else (lambda text: compiled.fullmatch(text) is not None)
+    return _searching(like_to_re2(pattern, ignore_case=fold))
 
 
-def _options(ignore_case: bool) -> re2.Options:
+def _searching(expression: str) -> Callable[[str], bool]:
+    """What tells whether an expression is found in a text; one that is too large to be compiled is found in none."""
     options = re2.Options()
     options.max_mem = _PATTERN_MEMORY * 8
     options.log_errors = False
-    options.dot_nl = True
-    options.case_sensitive = not ignore_case
-    return options
+    try:
+        compiled = re2.compile(expression, options)
+    except re2.error:
+        return lambda _text: False
+    return lambda text: compiled.search(text) is not None
 
 
 def like(pattern: Stored, value: Stored) -> bool | None:
@@ -122,17 +114,13 @@ def ilike(pattern: Stored, value: Stored) -> bool | None:
 
 
 @lru_cache(maxsize=512)
-def _compiled(pattern: str, ignore_case: bool) -> Callable[[str], bool]:
-    try:
-        compiled = re2.compile(pattern, _options(ignore_case))
-    except re2.error:
-        return lambda _text: False
-    return lambda text: compiled.search(text) is not None
+def _compiled(pattern: str) -> Callable[[str], bool]:
+    return _searching(to_re2(pattern))
 
 
-def match(pattern: Stored, value: Stored, ignore_case: int) -> bool | None:
-    """Whether a caller's pattern is found in a text, in time linear in the text."""
-    return None if pattern is None or value is None else _compiled(str(pattern), bool(ignore_case))(_text(value))
+def match(pattern: Stored, value: Stored) -> bool | None:
+    """Whether a caller's pattern, which was checked, is found in a text, in time linear in the text."""
+    return None if pattern is None or value is None else _compiled(str(pattern))(_text(value))
 
 
 def _text(value: Stored) -> str:
@@ -328,7 +316,7 @@ _FUNCTIONS: tuple[tuple[str, int, Callable[..., Stored | bool]], ...] = (
     ("portico_clean", 2, clean),
     ("portico_like", 2, like),
     ("portico_ilike", 2, ilike),
-    ("portico_match", 3, match),
+    ("portico_match", 2, match),
     ("portico_contains", 2, contains),
     ("portico_overlaps", 2, overlaps),
     ("portico_json_at", 2, json_at),

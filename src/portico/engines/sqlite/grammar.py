@@ -44,8 +44,8 @@ _COMPARE: dict[Operator, Callable[[Expression, Expression], Condition]] = {
     Operator.LTE: lambda left, right: left <= right,
     Operator.LIKE: lambda left, right: sa.func.portico_like(right, left) == 1,
     Operator.ILIKE: lambda left, right: sa.func.portico_ilike(right, left) == 1,
-    Operator.MATCH: lambda left, right: sa.func.portico_match(right, left, 0) == 1,
-    Operator.IMATCH: lambda left, right: sa.func.portico_match(right, left, 1) == 1,
+    Operator.MATCH: lambda left, right: sa.func.portico_match(right, left) == 1,
+    Operator.IMATCH: lambda left, right: sa.func.portico_match(right, left) == 1,
 }
 
 
