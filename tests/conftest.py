@@ -1,6 +1,5 @@
 """Fixtures that every test may ask for: real servers, one of each kind for a test session, and the service itself."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Literal, Protocol
@@ -11,6 +10,7 @@ from tests.servers.mongodb import MongoServer
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.portico import PorticoProcess
 from tests.servers.postgres import PostgresDatabase, PostgresServer
+from tests.servers.prepared import over, prepared_database
 from tests.servers.redis import RedisServer
 
 
@@ -100,31 +100,11 @@ def portico(request: pytest.FixtureRequest) -> Iterator[StartPortico]:
         ) -> PorticoProcess:
             content = dict(config or {})
             if engine == "postgres" and "databases" not in content:
-                database = _prepared_database(request.getfixturevalue("postgres"), content)
+                database = prepared_database(request.getfixturevalue("postgres"), content)
                 stack.callback(database.drop)
-                content |= _over(database)
+                content |= over(database)
             process = PorticoProcess(content, environment=environment)
             stack.callback(process.close)
             return process.start() if start else process
 
         yield start_portico
-
-
-def _over(database: PostgresDatabase) -> dict[str, object]:
-    logins = {"connection_string": database.dsn(), "migration_connection_string": database.dsn("migrator")}
-    return {"databases": {"main": {"type": "postgresql"} | logins}}
-
-
-def _prepared_database(server: PostgresServer, config: Mapping[str, object]) -> PostgresDatabase:
-    """A fresh database that `init-db` has prepared for this configuration; it ran once for all tests of the same one."""
-
-    def prepare(database: PostgresDatabase) -> None:
-        process = PorticoProcess(dict(config) | _over(database))
-        try:
-            result = process.run("init-db")
-        finally:
-            process.close()
-        assert result.returncode == 0, f"init-db ended with exit code {result.returncode}\n{result.stdout}{result.stderr}"
-
-    digest = hashlib.sha256(repr(config).encode()).hexdigest()[:12]
-    return server.new_database(template=server.create_template(f"portico_{digest}", prepare))

@@ -150,7 +150,7 @@ def _typed(target: Target, row: Row, element: object) -> object:
     if not is_inside:
         return value
     if target.as_text:
-        return value if isinstance(value, str) else write_json(value)
+        return value if isinstance(value, str) else _text_of(value)
     match target.type.base:
         case Base.FLOAT:
             return _double(value)
@@ -162,13 +162,23 @@ def _typed(target: Target, row: Row, element: object) -> object:
             return value
 
 
+def _text_of(value: object) -> str:
+    """JSON as PostgreSQL's `jsonb` writes it."""
+    if isinstance(value, dict):
+        members = sorted(value.items(), key=lambda item: (len(item[0].encode()), item[0].encode()))
+        return "{" + ", ".join(f"{write_json(key)}: {_text_of(member)}" for key, member in members) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_text_of, value)) + "]"
+    return format(value or abs(value), "f") if isinstance(value, Decimal) else write_json(value)
+
+
 def _double(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _equal(one: object, other: object) -> bool:

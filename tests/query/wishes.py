@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-Json = str | int | bool
+Json = str | int | float | bool
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,25 @@ _words = st.sampled_from(
 )
 strings = _words | texts
 integers = st.integers(-5, 5) | st.integers(-(2**31), 2**31 - 1)
-_likes = st.lists(st.sampled_from(["a", "b", "é", "%", "_", "\\%", "\\_"]), max_size=5).map("".join)
-_patterns = st.sampled_from(["a", "^a", "b$", "a.b", "[ab]+", "(a|b)c?", "(?i)A", "^$", "\\d+", "a{1,2}", "[^a]"])
+_likes = st.lists(st.sampled_from(["a", "b", "é", "É", "σ", "Σ", "ß", "ẞ", "i", "İ", "I", "k", "%", "_", "\\%", "\\_"]), max_size=5).map(
+    "".join
+)
+_patterns = st.sampled_from(
+    ["a", "^a", "b$", "a.b", "[ab]+", "(a|b)c?", "(?i)A", "(?i)^σ", "(?i)[i-k]", "^$", "\\d+", "a{1,2}", "[^a]", "\\s", "(?i)ß"]
+)
+totals = st.sampled_from([0, 1, -1, 2.5, 19.99, -0.01, 1.999, 9999999999.99]) | st.integers(-5, 5)
+rates = st.sampled_from([0, 0.1, -0.5, 2.5, 1e300, -1e300, 5e-324]) | st.floats(allow_nan=False, allow_infinity=False)
+bigs = st.sampled_from([2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63), 0, 1])
+days = st.sampled_from(["0001-01-01", "1999-12-31", "2024-02-29", "9999-12-31"])
+moments = st.sampled_from(
+    [
+        "0001-01-01T00:00:00Z", "1969-12-31T23:59:59.999999Z", "2024-02-29T12:30:00.5Z", "2024-02-29T14:30:00.5+02:00",
+        "2024-02-29T12:30:00.500001Z", "9999-12-31T23:59:59.999999Z",
+    ]
+)  # fmt: skip
+uuids = st.sampled_from(
+    ["00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-00000000000A", "ffffffff-ffff-4fff-bfff-ffffffffffff"]
+)
 _ordering = st.sampled_from(["eq", "neq", "gt", "gte", "lt", "lte"])
 
 
@@ -65,11 +82,17 @@ def _arrays(field: str, values: st.SearchStrategy[Json]) -> st.SearchStrategy[Co
 
 def comparisons(arrays: bool = True) -> st.SearchStrategy[Compare]:
     """Conditions on the fields of the sample invoices. `arrays` False leaves out array fields."""
-    inside = st.sampled_from(["eq", "neq", "gt", "lt"])
+    inside = st.sampled_from(["eq", "neq", "gt", "gte", "lt", "lte"])
     found = st.one_of(
         _comparisons("status", strings),
         _comparisons("number", integers),
         _comparisons("paid", st.booleans()),
+        _comparisons("total", totals),
+        _comparisons("rate", rates),
+        _comparisons("big", bigs),
+        _comparisons("due", days),
+        _comparisons("created_at", moments),
+        _comparisons("id", uuids),
         st.builds(Compare, st.sampled_from(["status", "metadata.lang"]), st.sampled_from(["like", "ilike"]), _likes),
         st.builds(Compare, st.just("status"), st.just("match"), _patterns),
         st.builds(Compare, st.sampled_from(["metadata.n", "metadata.a.b", "metadata.list.0"]), inside, integers | strings | st.booleans()),

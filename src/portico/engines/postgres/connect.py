@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 import asyncpg
 
 from portico.engines.postgres.errors import LOST
+from portico.engines.postgres.moments import use_exact_moments
 from portico.errors import ConfigurationError, DatabaseUnavailable, PoolExhausted
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ async def connect(options: PoolOptions, address: Address, settings: Mapping[str,
             connection_class=Connection,
             **arguments,
         )
+        await _with_codecs(made)
     except asyncpg.TooManyConnectionsError as error:
         raise PoolExhausted("The database takes no more connections.") from error
     except (*LOST, asyncpg.PostgresError) as error:
@@ -124,6 +126,14 @@ async def connect(options: PoolOptions, address: Address, settings: Mapping[str,
             ) from error
         raise DatabaseUnavailable("The database cannot be reached.", details={"type": type(error).__name__}) from error
     return made
+
+
+async def _with_codecs(made: Connection) -> None:
+    try:
+        await use_exact_moments(made)
+    except BaseException:
+        made.terminate()
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,9 @@ _SYMBOL = {
     Operator.MATCH: "~",
     Operator.IMATCH: "~",
 }
+# Half a step above the largest double, and half of the smallest one: from here on, numbers round to infinity, and to zero.
+_ROUNDED_TO_INFINITY = 2**1024 - 2**970
+_ROUNDED_TO_ZERO = "2.4703282292062327e-324"
 _CASTS: dict[Base, Any] = {
     Base.STRING: sa.Text(),
     Base.TEXT: sa.Text(),
@@ -59,6 +62,18 @@ _CASTS: dict[Base, Any] = {
     Base.DATETIME: sa.DateTime(timezone=True),
     Base.JSON: pg.JSONB(),
 }
+
+
+def _double(place: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A JSON number as the nearest double. A plain cast fails where a stored number is too large or too small to be one."""
+    number = sa.cast(place, sa.Numeric)
+    size = sa.func.abs(number)
+    infinite = sa.func.sign(number) * sa.literal_column("'Infinity'::float8")
+    return sa.case(
+        (size >= sa.literal_column(f"{_ROUNDED_TO_INFINITY}::numeric"), infinite),
+        (size <= sa.literal_column(f"{_ROUNDED_TO_ZERO}::numeric"), sa.literal_column("0::float8")),
+        else_=sa.cast(number, pg.DOUBLE_PRECISION),
+    )
 
 
 class PostgresGrammar:
@@ -103,7 +118,7 @@ class PostgresGrammar:
             return sa.cast(text, _CASTS[kind])
         sort = sa.func.jsonb_typeof(place)
         if kind in {Base.FLOAT, Base.INTEGER, Base.BIGINT, Base.DECIMAL}:
-            return sa.case((sort == sa.literal_column("'number'"), sa.cast(place, pg.DOUBLE_PRECISION)))
+            return sa.case((sort == sa.literal_column("'number'"), _double(place)))
         if kind is Base.BOOLEAN:
             return sa.case((sort == sa.literal_column("'boolean'"), sa.cast(place, sa.Boolean)))
         if kind in {Base.STRING, Base.TEXT}:

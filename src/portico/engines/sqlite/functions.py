@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import re2
 
-from portico.engines.sqlite.storage import Stored, canonical_json, infinity, read_json, sortable_json
+from portico.engines.sqlite.storage import Stored, canonical_json, infinity, jsonb_text, read_json, sortable_json
 from portico.query.patterns import like_to_re2, to_re2
 
 ETAG_BYTES = 16
@@ -279,6 +279,16 @@ def sortable(value: Stored) -> str | None:
     return None if parsed is None else sortable_json(parsed)
 
 
+def place_text(value: Stored) -> str | None:
+    """The JSON text of a place as a text, in the form that PostgreSQL gives it."""
+    if value is None:
+        return None
+    try:
+        return jsonb_text(read_json(_text(value)))
+    except (ValueError, RecursionError):
+        return None
+
+
 def canonical(value: Stored) -> str | None:
     """A JSON text in its one canonical form, for comparisons; NULL for a JSON null and for what is not JSON."""
     if value is None:
@@ -326,6 +336,7 @@ _FUNCTIONS: tuple[tuple[str, int, Callable[..., Stored | bool]], ...] = (
     ("portico_uuid", 1, uuid_text),
     ("portico_decimal_json", 2, decimal_json),
     ("portico_canonical", 1, canonical),
+    ("portico_place_text", 1, place_text),
     ("portico_sortable", 1, sortable),
     ("portico_cast", 2, cast_value),
 )

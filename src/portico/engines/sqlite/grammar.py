@@ -310,4 +310,8 @@ class _Place:
 
     def as_text(self) -> Expression:
         """The value as text: strings themselves, null as NULL, the others as their JSON."""
-        return sa.case((self.type() == text("text"), self.value()), (self.type() == text("null"), sa.null()), else_=self.json())
+        return sa.case(
+            (self.type() == text("text"), self.value()),
+            (self.type() == text("null"), sa.null()),
+            else_=sa.func.portico_place_text(self.json()),
+        )

@@ -66,7 +66,7 @@ def sortable_json(value: object) -> str:
         case str():
             return f"1{plain}\t{whole}"
         case int() | float() | Decimal():
-            return f"2{_float_order(float(plain)):016x}\t{whole}"
+            return f"2{_float_order(_nearest(plain)):016x}\t{whole}"
         case list():
             return f"4{len(plain):08x}\t{whole}"
         case _:
@@ -82,6 +82,25 @@ def _normal(value: object) -> object:
     if isinstance(value, Decimal) and value.is_finite():
         return int(value) if value == value.to_integral_value() and value.adjusted() < _MOST_DIGITS else value.normalize()
     return value
+
+
+def _nearest(number: float | Decimal) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
+
+
+def jsonb_text(value: object) -> str:
+    """A JSON value as the text that PostgreSQL's `jsonb` has for it: numbers in plain digits, shorter keys first, spaces behind signs."""
+    if isinstance(value, dict):
+        members = sorted(value.items(), key=lambda item: (len(item[0].encode()), item[0].encode()))
+        return "{" + ", ".join(f"{_quote(key)}: {jsonb_text(member)}" for key, member in members) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(jsonb_text(member) for member in value) + "]"
+    if isinstance(value, Decimal):
+        return format(abs(value) if value.is_zero() else value, "f")
+    return _quote(value) if isinstance(value, str) else _write(value)
 
 
 def _float_order(value: float) -> int:
