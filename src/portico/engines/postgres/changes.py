@@ -8,8 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.postgres.companions import actor_columns, audit_insert, image, key_text
-from portico.engines.postgres.creates import stored_hash
-from portico.engines.postgres.reads import ONE, ZERO, Frame, alone, content_hash, document_text, parameters_of, projection
+from portico.engines.postgres.reads import ONE, ZERO, Frame, alone, content_hash, document_text, entire, parameters_of, projection
 from portico.engines.postgres.scoping import fields_of_rule, guard, in_scope, whose
 from portico.engines.postgres.statement import Statement, plain, statement
 from portico.engines.sql.predicates import Columns, Grammar, predicate
@@ -58,15 +57,17 @@ class Changes:
         if plan.filter is not None:
             conditions.append(predicate(plan.filter, columns, frame.bind, self.grammar))
         members = [cast("Any", columns[field.name]).label(f"c_{field.name}") for field in collection.fields]
-        chosen = sa.select(*members, content_hash(table, self.secret).label("etag"), limits.tenant.label("tenant"))
-        chosen = chosen.select_from(table, *limits.tables).where(frame.ready.is_not(None), *limits.conditions, *conditions)
+        row = entire(collection, columns, self.grammar, table)
+        tag = content_hash(document_text(row), self.secret)
+        chosen = sa.select(*members, tag.label("etag"), limits.tenant.label("tenant"))
+        chosen = chosen.select_from(table, *limits.tables, row).where(frame.ready.is_not(None), *limits.conditions, *conditions)
         chosen = chosen.correlate(*frame.outer).with_for_update(of=table)
         if plan.limit is not None:
             chosen = chosen.limit(frame.bind(plan.limit) + ONE)
         if not frame.outer:
             return chosen.cte("old").prefix_with("MATERIALIZED", dialect="postgresql")
-        row = chosen.offset(ZERO).lateral("r")
-        return sa.select(*row.c).select_from(*frame.outer, row).cte("old").prefix_with("MATERIALIZED", dialect="postgresql")
+        locked = chosen.offset(ZERO).lateral("r")
+        return sa.select(*locked.c).select_from(*frame.outer, locked).cte("old").prefix_with("MATERIALIZED", dialect="postgresql")
 
     @staticmethod
     def _unchanged(plan: Change | Delete, old: sa.CTE) -> list[ColumnElement[bool]]:
@@ -84,12 +85,11 @@ class Changes:
         collection = plan.collection
         target = sa.table(collection.table, *(sa.column(field.column) for field in collection.fields), schema=collection.schema)
         match = [target.c[collection.by_name[name].column] == old.c[f"c_{name}"] for name in collection.primary_key]
-        tag = stored_hash(collection, self.secret)
         returned = [target.c[field.column].label(f"c_{field.name}") for field in collection.fields]
         if isinstance(plan, Delete):
-            return sa.delete(target).where(*match, *conditions).returning(*returned, tag.label("etag")).cte("new")
+            return sa.delete(target).where(*match, *conditions).returning(*returned).cte("new")
         values = {collection.by_name[item.field].column: plain(item.value) for item in plan.assignments}
-        return sa.update(target).values(values).where(*match, *conditions).returning(*returned, tag.label("etag")).cte("new")
+        return sa.update(target).values(values).where(*match, *conditions).returning(*returned).cte("new")
 
     def _answer(self, plan: Change | Delete, old: sa.CTE, new: sa.CTE) -> sa.Select[Any]:
         collection = plan.collection
@@ -101,9 +101,12 @@ class Changes:
             row = projection(plan.answer, new, columns, self.grammar)
             tables = tables.join(row, sa.true(), isouter=True)
             body = document_text(row)
+        stored = entire(collection, columns, self.grammar, new, "stored")
+        tables = tables.join(stored, sa.true(), isouter=True)
+        tag = content_hash(document_text(stored), self.secret).label("etag")
         changed = new.c[f"c_{collection.primary_key[0]}"].is_not(None)
         key = key_text(collection, cast("Columns", {name: old.c[f"c_{name}"] for name in collection.primary_key}))
-        members = [changed.label("changed"), body.label("body"), new.c.etag, old.c.etag.label("was"), old.c.tenant, key.label("key")]
+        members = [changed.label("changed"), body.label("body"), tag, old.c.etag.label("was"), old.c.tenant, key.label("key")]
         return sa.select(*members).select_from(tables)
 
     def _with_audit(self, plan: Change | Delete, old: sa.CTE, new: sa.CTE, final: sa.Select[Any]) -> sa.Select[Any]:

@@ -54,19 +54,19 @@ class PostgresPlan:
         return found
 
     def _write(self, kind: str, manner: _Manner) -> Statement:
-        query, user, many, impatient = self.query, kind.endswith("+user"), manner == "together", manner != "alone"
+        query, many, impatient = self.query, manner == "together", manner != "alone"
         reads = Reads(self.grammar, self.secret)
         match query:
             case GetByKey():
-                return reads.get_many(query, user=user) if many else reads.get(query, kind)
+                return reads.get_many(query, kind) if many else reads.get(query, kind)
             case ListPage():
-                return reads.page_many(query, user=user) if many else reads.page(query, kind)
+                return reads.page_many(query, kind) if many else reads.page(query, kind)
             case Count():
                 return reads.count(query, kind)
             case Export():
                 return reads.export(query, kind)
             case Create():
-                return Creates(self.grammar, self.secret).create(query, skip_conflicts=many, impatient=impatient)
+                return Creates(self.grammar, self.secret).create(query, kind, skip_conflicts=many, impatient=impatient)
             case Change() | Delete():
                 changes = Changes(self.grammar, self.secret)
                 return changes.by_key(query, kind, impatient=impatient) if query.key else changes.by_filter(query, kind)

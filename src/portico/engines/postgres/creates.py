@@ -10,12 +10,11 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.postgres.companions import actor_columns, audit_insert, image, key_text
-from portico.engines.postgres.reads import document_text, parameters_of, projection
+from portico.engines.postgres.reads import content_hash, document_text, entire, is_entire, parameters_of, projection
 from portico.engines.postgres.scoping import Whose, in_scope, settings
 from portico.engines.postgres.statement import Statement, each, fixed, statement
 from portico.engines.postgres.types import Native, travels_as_text, typed
 from portico.engines.sql.predicates import Columns, Grammar
-from portico.model.collection import Collection
 from portico.model.field import Base, Field, FieldType
 from portico.query.bound import Parameter
 from portico.query.scoped import Create, OwnerRule, ParentRule
@@ -52,7 +51,7 @@ class Creates:
         self.grammar = grammar
         self.secret = secret
 
-    def create(self, plan: Create, *, skip_conflicts: bool, impatient: bool) -> Statement:
+    def create(self, plan: Create, kind: str, *, skip_conflicts: bool, impatient: bool) -> Statement:
         """A statement for one call or more: rows (n, body, etag, tenant, key).
 
         Args:
@@ -60,14 +59,15 @@ class Creates:
                 row then runs alone, without this, for its own error.
             impatient: wait for no lock longer than a few milliseconds.
         """
-        ready = settings(impatient=impatient)
+        ready = settings(kind, impatient=impatient)
         source = self._source(plan)
         inserted = self._insert(plan, source, ready, skip_conflicts=skip_conflicts)
         made = self._made(plan, source, inserted)
         ctes: list[sa.CTE] = []
         if plan.audit:
             ctes.append(self._audit(plan, made))
-        final = sa.select(made.c.n, made.c.body, made.c.etag, made.c.tenant, made.c.key).order_by(made.c.n)
+        tag = content_hash(made.c.body if "whole" not in made.c else made.c.whole, self.secret).label("etag")
+        final = sa.select(made.c.n, made.c.body, tag, made.c.tenant, made.c.key).order_by(made.c.n)
         return statement(final.add_cte(*ctes) if ctes else final, parameters_of(plan))
 
     def _source(self, plan: Create) -> sa.CTE:
@@ -100,9 +100,8 @@ class Creates:
         insert = pg_insert(target).from_select([collection.by_name[name].column for name in given], chosen)
         if skip_conflicts:
             insert = insert.on_conflict_do_nothing()
-        tag = stored_hash(collection, self.secret)
         columns = [target.c[field.column].label(f"c_{field.name}") for field in collection.fields]
-        return insert.returning(*columns, tag.label("etag")).cte("ins")
+        return insert.returning(*columns).cte("ins")
 
     def _allowed(self, plan: Create, source: sa.CTE) -> list[ColumnElement[bool]]:
         """The new row must be in its call's scope: its tenant's field, or its owner or parent."""
@@ -117,10 +116,13 @@ class Creates:
         row = projection(plan.answer, inserted, columns, self.grammar)
         match = [inserted.c[f"c_{name}"] == source.c[f"c_{name}"] for name in collection.primary_key] if key_is_known(plan) else []
         tables: list[sa.FromClause] = [inserted, source, row]
-        members = [source.c.n, *(source.c[label] for _, label in _ACTOR), document_text(row).label("body"), inserted.c.etag]
+        members = [source.c.n, *(source.c[label] for _, label in _ACTOR), document_text(row).label("body")]
         members.append(self._tenant(plan, source, columns).label("tenant"))
         members.append(key_text(collection, columns).label("key"))
-        if plan.audit:
+        if not is_entire(plan.answer):
+            tables.append(entire(collection, columns, self.grammar, inserted))
+            members.append(document_text(tables[-1]).label("whole"))
+        if plan.audit and not self._shows_all(plan):
             kept = image(collection, columns, self.grammar, inserted)
             tables.append(kept)
             members.append(document_text(kept).label("after"))
@@ -134,8 +136,15 @@ class Creates:
         field = getattr(plan.rule, "field", None)
         return sa.cast(columns[field], sa.Text) if field else sa.literal_column("NULL::text")
 
+    @staticmethod
+    def _shows_all(plan: Create) -> bool:
+        """Whether the answer is what the audit keeps as well: every field, none of them masked."""
+        security = plan.collection.security
+        return is_entire(plan.answer) and not security.hidden and not security.encrypted
+
     def _audit(self, plan: Create, made: sa.CTE) -> sa.CTE:
-        return audit_insert(made, plan.collection, "create", actor=actor_columns(made), key=made.c.key, before=None, after=made.c.after)
+        after = made.c.body if self._shows_all(plan) else made.c.after
+        return audit_insert(made, plan.collection, "create", actor=actor_columns(made), key=made.c.key, before=None, after=after)
 
 
 def _sent(parameter: Parameter) -> ColumnElement[Any]:
@@ -173,10 +182,3 @@ _ARRAY_NAMES = {
 def _array_name(kind: FieldType) -> str:
     name = kind.native or _ARRAY_NAMES[kind.base]
     return name if name.endswith("[]") else name + "[]"
-
-
-def stored_hash(collection: Collection, secret: bytes) -> ColumnElement[Any]:
-    """The ETag of the row that a statement has just written, in its RETURNING clause."""
-    preparer = pg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
-    row: ColumnElement[Any] = sa.literal_column(preparer.quote(collection.table))
-    return sa.func.md5(sa.literal(secret.hex(), sa.Text).op("||")(sa.cast(row, sa.Text)))

@@ -43,7 +43,7 @@ class Frame:
 
 def alone(kind: str, *, impatient: bool = False) -> tuple[sa.CTE, Frame]:
     """The frame of a statement that runs one call, and the settings that it starts with."""
-    ready = settings(impatient=impatient)
+    ready = settings(kind, impatient=impatient)
     return ready, Frame(whose(kind), plain, ready.c.v, (ready,))
 
 
@@ -64,22 +64,44 @@ def document_text(row: sa.FromClause) -> ColumnElement[Any]:
     return sa.cast(sa.func.row_to_json(row.table_valued()), sa.Text)  # type: ignore[attr-defined]
 
 
-def content_hash(table: sa.FromClause, secret: bytes) -> ColumnElement[Any]:
-    """The ETag: a keyed hash of the whole stored row, hidden fields too (DESIGN, decision 12)."""
-    return sa.func.md5(sa.literal(secret.hex(), sa.Text).op("||")(sa.cast(table.table_valued(), sa.Text)))  # type: ignore[attr-defined]
+def content_hash(whole: ColumnElement[Any], secret: bytes) -> ColumnElement[Any]:
+    """The ETag: a keyed hash of the whole stored row, hidden fields too (DESIGN, decision 12).
+
+    Args:
+        whole: the JSON text of every field, as `entire` gives it: it says every bit that is stored, whatever the session's settings,
+            and is most often the answer itself.
+    """
+    return sa.func.md5(sa.literal(secret.hex(), sa.Text).op("||")(whole))
+
+
+def entire(collection: Collection, columns: Columns, grammar: Grammar, outer: sa.FromClause, name: str = "entire") -> LateralFromClause:
+    """Every field of a row, hidden ones too, as a row of its own, whose JSON the hash is of."""
+    members = [grammar.output(Target(field, field.type), columns).label(field.name) for field in collection.fields]
+    return sa.select(*members).correlate(outer).lateral(name)
+
+
+def is_entire(query: BoundQuery) -> bool:
+    """Whether the answer shows every field, plainly and in order, so that its JSON is the one that the hash is of."""
+    fields = query.collection.fields
+    plain_outputs = all(
+        isinstance(output, Output) and output.name == field.name and output.target == Target(field, field.type) and output.aggregate is None
+        for output, field in zip(query.outputs, fields, strict=False)
+    )
+    return plain_outputs and len(query.outputs) == len(fields)
 
 
 class Source:
     """The calls of a joint statement as a table: their values, their client, and `n`, their place."""
 
-    def __init__(self, parameters: Sequence[Parameter], *, user: bool) -> None:
+    def __init__(self, parameters: Sequence[Parameter], kind: str) -> None:
+        user = kind.endswith("+user")
         arrays = [each(parameter) for parameter in parameters] + [fixed("each_client", pg.ARRAY(sa.Text()))]
         names = [f"v{parameter.index}" for parameter in parameters] + ["client"]
         if user:
             arrays.append(fixed("each_user", pg.ARRAY(sa.Text())))
             names.append("usr")
         self.table = sa.func.unnest(*arrays).table_valued(*names, with_ordinality="n").render_derived(name="q")
-        self.ready = settings()
+        self.ready = settings(kind)
         self.frame = Frame(
             Whose(self.table.c.client, None, user=self.table.c.usr if user else None), self.bind, self.ready.c.v, (self.ready, self.table)
         )
@@ -107,10 +129,13 @@ class Reads:
         table, columns = self.table(plan.query.collection)
         limits = guard(plan.rule, plan.query.collection, columns, frame.scope, self.grammar)
         row = projection(plan.query, table, columns, self.grammar)
-        tag = content_hash(table, self.secret) if plan.etag else sa.literal_column("NULL::text")
         key = [columns[field.name] == frame.bind(value) for field, value in zip(plan.query.collection.key_fields, plan.key, strict=True)]
-        chosen = sa.select(document_text(row).label("body"), tag.label("etag"), limits.tenant.label("tenant"))
-        chosen = chosen.select_from(table, *limits.tables, row).correlate(*frame.outer)
+        members = [document_text(row).label("body"), limits.tenant.label("tenant")]
+        tables: list[sa.FromClause] = [table, *limits.tables, row]
+        if plan.etag and not is_entire(plan.query):
+            tables.append(entire(plan.query.collection, columns, self.grammar, table))
+            members.append(document_text(tables[-1]).label("whole"))
+        chosen = sa.select(*members).select_from(*tables).correlate(*frame.outer)
         return (
             chosen.where(frame.ready.is_not(None), *key, *limits.conditions, *self._filter(plan.query, columns, frame))
             .offset(ZERO)
@@ -121,15 +146,20 @@ class Reads:
         """One call's statement: at most one row (body, etag, tenant)."""
         ready, frame = alone(kind)
         found = self._get(plan, frame)
-        return statement(sa.select(found.c.body, found.c.etag, found.c.tenant).select_from(ready, found), parameters_of(plan))
+        return statement(sa.select(*self._document(plan, found)).select_from(ready, found), parameters_of(plan))
 
-    def get_many(self, plan: GetByKey, *, user: bool) -> Statement:
+    def _document(self, plan: GetByKey, found: LateralFromClause) -> list[ColumnElement[Any]]:
+        """The columns (body, etag, tenant) of a row that was found; its JSON is made once and hashed as it is."""
+        tag: ColumnElement[Any] = sa.literal_column("NULL::text")
+        if plan.etag:
+            tag = content_hash(found.c.body if "whole" not in found.c else found.c.whole, self.secret)
+        return [found.c.body, tag.label("etag"), found.c.tenant]
+
+    def get_many(self, plan: GetByKey, kind: str) -> Statement:
         """The statement of many calls: rows (n, body, etag, tenant), none for a call that finds nothing."""
-        calls = Source(parameters_of(plan), user=user)
+        calls = Source(parameters_of(plan), kind)
         found = self._get(plan, calls.frame)
-        return statement(
-            sa.select(calls.table.c.n, found.c.body, found.c.etag, found.c.tenant).select_from(calls.ready, calls.table, found)
-        )
+        return statement(sa.select(calls.table.c.n, *self._document(plan, found)).select_from(calls.ready, calls.table, found))
 
     # --- a page ----------------------------------------------------------------------------------------------------------
 
@@ -139,9 +169,9 @@ class Reads:
         found = self._page(plan, frame)
         return statement(sa.select(*found.c).select_from(ready, found), parameters_of(plan))
 
-    def page_many(self, plan: ListPage, *, user: bool) -> Statement:
+    def page_many(self, plan: ListPage, kind: str) -> Statement:
         """The statement of many calls: one row each (n, body, count, last, tenants, total)."""
-        calls = Source(parameters_of(plan), user=user)
+        calls = Source(parameters_of(plan), kind)
         found = self._page(plan, calls.frame)
         return statement(sa.select(calls.table.c.n, *found.c).select_from(calls.ready, calls.table, found))
 

@@ -22,23 +22,25 @@ NOBODY: ColumnElement[Any] = sa.literal_column("NULL::text")
 JOINT_LOCK_TIMEOUT = "10ms"
 
 
-def settings(name: str = "s", *, impatient: bool = False) -> sa.CTE:
-    """The CTE that sets the scope for this transaction, and gives `v`, on which what it guards depends.
+def settings(kind: str, *, impatient: bool = False) -> sa.CTE:
+    """The CTE `s` that sets the scope for this transaction, and gives `v`, on which what it guards depends.
+
+    Only what this kind of scope has is set: outside of a transaction that somebody else began nothing else is, and inside of one
+    `set_scope` comes first wherever the scope changes.
 
     Args:
+        kind: a `Scope.kind`.
         impatient: wait for no lock longer than a few milliseconds: a joint write goes apart then, so that a lock delays one call alone.
     """
+    wanted = ["all"] if kind == "all" else ["clients", "users"] if kind.endswith("+user") else ["clients"]
     on: ColumnElement[Any] = sa.literal_column("true")
-    parts = [
-        sa.func.set_config(sa.literal_column(f"'portico.{setting}'"), fixed(f"set_{setting}", sa.Text()), on)
-        for setting in ("clients", "users", "all")
-    ]
+    parts = [sa.func.set_config(sa.literal_column(f"'portico.{name}'"), fixed(f"set_{name}", sa.Text()), on) for name in wanted]
     if impatient:
         parts.append(sa.func.set_config(sa.literal_column("'lock_timeout'"), sa.literal_column(f"'{JOINT_LOCK_TIMEOUT}'"), on))
     value: ColumnElement[Any] = parts[0]
     for part in parts[1:]:
         value = value.op("||")(part)
-    return sa.select(value.label("v")).cte(name).prefix_with("MATERIALIZED", dialect="postgresql")
+    return sa.select(value.label("v")).cte("s").prefix_with("MATERIALIZED", dialect="postgresql")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ import asyncpg
 from portico.engines.base import Answer, Call, Compiled, Isolation
 from portico.engines.postgres.compiled import PostgresPlan
 from portico.engines.postgres.errors import LOST, lost, reported
-from portico.engines.postgres.execute import create_together, run_alone
+from portico.engines.postgres.execute import create_together, run_alone, set_scope
 from portico.engines.postgres.pool import Pool, Share
 from portico.errors import InvalidParameter, PorticoError, StaleSnapshot, StatementTimeout
+from portico.model.scope import Scope
 
 if TYPE_CHECKING:
     from portico.engines.postgres.pool import Connection
@@ -46,6 +47,7 @@ class PostgresTransaction:
         self._share = share
         self._turn = asyncio.Lock()
         self._wrote = False
+        self._scope: Scope | None = None
         self._open = True
         self._broken = False
 
@@ -70,13 +72,21 @@ class PostgresTransaction:
         """Run one call inside; a failed one leaves the transaction failed, unless a savepoint is rolled back to."""
         async with self._turn:
             self._wrote = self._wrote or plan.writes
+            await self._guarded(self._scoped(call.scope))
             return await self._guarded(run_alone(self._connection, cast("PostgresPlan", plan), call, timeout))
 
     async def run_all(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Answer]:
         """Run the calls of one create plan by one statement where that is right, else one after the other."""
         async with self._turn:
             self._wrote = True
+            await self._guarded(self._scoped(calls[0].scope))
             return await self._guarded(create_together(self._connection, cast("PostgresPlan", plan), calls, timeout))
+
+    async def _scoped(self, scope: Scope) -> None:
+        """Set the scope where it is not the last call's: a statement sets only what its own kind of scope has."""
+        if scope != self._scope:
+            await set_scope(self._connection, scope)
+            self._scope = scope
 
     async def _guarded(self, work: Coroutine[object, object, T]) -> T:
         broken = True
@@ -103,6 +113,7 @@ class PostgresTransaction:
     async def rollback_to(self, name: str) -> None:
         """Undo what came after the savepoint, which stays."""
         await self._execute(f"ROLLBACK TO SAVEPOINT {_identifier(name)}")
+        self._scope = None  # what was set after the savepoint is undone as well
 
     async def _execute(self, text: str) -> None:
         async with self._turn:
