@@ -15,7 +15,8 @@ from portico.engines.base import Answer, Call
 from portico.engines.postgres.engine import PostgresEngine
 from portico.engines.postgres.pool import PoolOptions
 from portico.engines.sql.companions_ddl import create_companions
-from portico.engines.sql.ddl import APP_SCHEMA, build_metadata
+from portico.engines.sql.ddl import build_metadata
+from portico.engines.sql.identifiers import APP_SCHEMA
 from portico.engines.sql.policies import enable_policy
 from portico.events import Event
 from portico.model.collection import Collection

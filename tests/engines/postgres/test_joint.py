@@ -13,7 +13,7 @@ import pytest
 
 from portico.engines.postgres import reads
 from portico.engines.postgres.pool import Share
-from portico.engines.postgres.scoping import Guard
+from portico.engines.postgres.scoping import Guard, guard
 from portico.errors import DuplicateDocument, InternalError
 from portico.events import PlanDisjoined
 from portico.model.page import Document, Page
@@ -104,7 +104,7 @@ async def test_calls_of_everything_never_share_with_scoped_ones(notes: Notes) ->
 
 
 async def test_without_its_predicate_a_statement_is_limited_by_row_level_security(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = reads.guard
+    real = guard
 
     def unguarded(*arguments: Any) -> Guard:
         return Guard([], [], real(*arguments).tenant)
@@ -121,7 +121,7 @@ async def test_without_its_predicate_a_statement_is_limited_by_row_level_securit
 async def test_without_predicate_and_policy_the_comparison_answers_nothing(
     notes: Notes, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
-    real = reads.guard
+    real = guard
     monkeypatch.setattr(reads, "guard", lambda *arguments: Guard([], [], real(*arguments).tenant))
     notes.database.execute("ALTER TABLE app.notes NO FORCE ROW LEVEL SECURITY; ALTER TABLE app.notes DISABLE ROW LEVEL SECURITY")
     answers = await notes.run_at_once(notes.reading(), [((2,), A)] * many)

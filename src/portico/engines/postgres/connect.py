@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -29,6 +30,7 @@ _FOR_LIBPQ = frozenset(
 """What libpq keeps for itself. asyncpg would send it to the server, which knows no such setting."""
 
 _DEMANDS = {"channel_binding": "require", "gssencmode": "require"}
+_FILES = frozenset({"sslrootcert", "sslcert", "sslkey", "sslcrl"})
 _STRENGTH = ("off", "local", "remote_write", "on", "remote_apply")
 CONNECT_SECONDS = 10.0
 
@@ -61,7 +63,7 @@ class PoolOptions:
         tls: a context where the connection string's own parameters do not say it all.
     """
 
-    dsn: str
+    dsn: str = field(repr=False)
     password: Callable[[], str] | None = None
     minimum: int = 2
     maximum: int = 20
@@ -77,12 +79,12 @@ class PoolOptions:
 class Address:
     """A connection string as the driver takes it: `dsn` without what only libpq understands, and the seconds that one attempt may take."""
 
-    dsn: str
+    dsn: str = field(repr=False)
     timeout: float = CONNECT_SECONDS
 
     @classmethod
     def of(cls, dsn: str) -> Address:
-        """Read a libpq URL. Raises ConfigurationError for a demand that the driver would leave unmet."""
+        """Read a libpq URL. Raises ConfigurationError for a demand that the driver would leave unmet, and for files that are not there."""
         parts = urlsplit(dsn)
         pairs = parse_qsl(parts.query, keep_blank_values=True)
         for name, value in pairs:
@@ -90,6 +92,8 @@ class Address:
                 raise ConfigurationError(
                     f"The connection option {name} demands what the driver cannot do.", hint="Remove it, or use sslmode=verify-full."
                 )
+            if name in _FILES and not Path(value).is_file():
+                raise ConfigurationError(f"The file that the connection option {name} names is not there, or cannot be read.")
         kept = [(name, value) for name, value in pairs if name not in _FOR_LIBPQ]
         seconds = dict(pairs).get("connect_timeout", "")
         timeout = float(seconds) if seconds.isdigit() and int(seconds) > 0 else CONNECT_SECONDS

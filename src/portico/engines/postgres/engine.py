@@ -158,7 +158,7 @@ class PostgresEngine:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(2), self._asking() as connection:
-                await connection.execute("")
+                await connection.execute("SELECT")
         except (PorticoError, TimeoutError) as error:
             code = error.code if isinstance(error, PorticoError) else "database_unavailable"
             return Health(healthy=False, latency_ms=(time.perf_counter() - started) * 1000, pool=self._pool.status(), error=code)

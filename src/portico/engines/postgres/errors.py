@@ -38,7 +38,15 @@ SCHEMA_CHANGED = frozenset({"42703", "42P01", "0A000", "26000"})
 ADMIN_SHUTDOWN = "57P01"
 LOCK_NOT_AVAILABLE = "55P03"
 
-LOST = (ConnectionError, OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
+LOST = (
+    ConnectionError,
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+)
+"""Exceptions after which a connection is not used again. (Where a server ends an idle connection, asyncpg raises InternalClientError.)"""
 
 
 def fields_of(error: asyncpg.PostgresError, collection: Collection | None) -> list[str]:
@@ -148,5 +156,7 @@ def lost(error: BaseException, *, writing: bool) -> PorticoError:
 
 def _never_applied(error: BaseException) -> bool:
     """Whether the statement was never sent, or the server said that it ended the statement: it says so before a commit alone."""
+    if isinstance(error, asyncpg.InternalClientError):
+        return "cannot switch to state" in str(error)
     said = error.__cause__ if isinstance(error, asyncpg.ConnectionDoesNotExistError) else error
     return isinstance(error, asyncpg.InterfaceError) or (isinstance(said, asyncpg.PostgresError) and said.sqlstate == ADMIN_SHUTDOWN)

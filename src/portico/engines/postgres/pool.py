@@ -223,7 +223,7 @@ class Pool:
     async def _answers(self, connection: Connection) -> bool:
         """Ask a connection that was idle for long. One that is silent has sisters that are: all are made anew."""
         try:
-            await connection.execute("", timeout=PING_SECONDS)
+            await connection.execute("SELECT", timeout=PING_SECONDS)
         except (*LOST, asyncpg.PostgresError):
             self.lost(connection)
             return False
