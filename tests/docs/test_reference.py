@@ -1,22 +1,26 @@
 """The reference is complete and as the code is: errors, verbs, operators, types, constraints, routes."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
 from portico.api.routes import ROUTERS
 from portico.builtin.declarations import DOCUMENTS_OF_ALL
-from portico.catalog import constraints
+from portico.catalog import constraints, declare
 from portico.cli.program import VERBS
 from portico.model.field import Base
 from portico.model.identity import Permission
 from portico.query.capabilities import Capability
+from portico.query.json_text import read_json
 from portico.query.names import _CASTS
+from portico.settings import load
 from portico.syntax import postgrest
 from portico.syntax.mongo import body, filters
 from portico.syntax.postgrest.filters import _IS, OPERATORS
 from scripts.write_reference import COMMAND, PAGES, REFERENCE, answered
-from tests.docs.pages import DOCS
+from tests.docs.pages import DOCS, Block, blocks, pages
 
 
 def page(name: str) -> str:
@@ -59,6 +63,12 @@ def test_every_type_and_constraint_is_described():
     assert [word for word in words if f"`{word}" not in text] == []
 
 
+def test_every_key_of_a_declaration_is_described():
+    text = page("fields-and-constraints.md")
+    words = declare._COLLECTION | declare._FIELD | declare._INDEX | declare._RELATION | declare._SECURITY
+    assert sorted(word for word in words if not re.search(rf"[`{{ ]{word}\b", text)) == []
+
+
 def test_every_route_of_the_control_plane_is_described():
     text = page("http-api.md")
     paths = {getattr(route, "path", "") for router in ROUTERS for route in router.routes}
@@ -74,3 +84,28 @@ def test_every_built_in_collection_and_capability_is_described():
 def test_every_permission_is_described():
     text = (DOCS / "how-to" / "keys-and-permissions.md").read_text(encoding="utf-8")
     assert [permission.value for permission in Permission if f"`{permission.value}`" not in text] == []
+
+
+def test_every_example_of_a_filter_in_the_query_string_is_understood():
+    rows = re.findall(r"^\| `.*\| `([^`|]+=[^`|]+)` \|$", page("query-string.md"), re.MULTILINE)
+    assert len(rows) >= 20
+    for row in rows:
+        name, _, value = row.partition("=")
+        assert postgrest.parse([(name, value)]).query.filter is not None, row
+
+
+def test_the_example_of_a_json_query_is_understood():
+    example = re.search(r"^    (\{.*?\})$", page("json-query.md"), re.MULTILINE | re.DOTALL)
+    assert example is not None
+    assert set(json.loads(example[1])) <= set(body._MEMBERS)
+    assert body.parse(read_json(example[1])).query.filter is not None
+
+
+SNIPPETS = [(page, block) for page in pages() for block in blocks(page) if block.language == "yaml" and block.file is None]
+
+
+@pytest.mark.parametrize(("path", "block"), SNIPPETS, ids=lambda item: getattr(item, "name", ""))
+def test_every_part_of_a_configuration_that_a_page_shows_is_understood(path: Path, block: Block, tmp_path: Path):
+    file = tmp_path / "portico.yaml"
+    file.write_text(block.text, encoding="utf-8")
+    assert load(file, {}).databases
