@@ -16,7 +16,7 @@ from portico.model.collection import Collection
 from portico.model.field import FieldType
 from portico.query.scoped import Change, Count, Create, Delete, EverythingRule, Export, GetByKey, ListPage, ScopedQuery, SharedRule
 
-_Manner = Literal["alone", "impatient", "together"]
+_Manner = Literal["alone", "impatient", "together", "counted", "planned"]
 
 
 @dataclass(slots=True)
@@ -47,6 +47,19 @@ class PostgresPlan:
         """The statement of several calls whose scopes are all of this kind."""
         return self._statement(kind, "together")
 
+    def counted(self, kind: str) -> Statement:
+        """The statement that counts what a read's filter matches."""
+        return self._statement(kind, "counted")
+
+    def planned(self, kind: str) -> Statement:
+        """The rows that a read's filter matches, for the planner alone. The transaction around it sets the scope."""
+        return self._statement(kind, "planned")
+
+    @property
+    def counting(self) -> Literal["exact", "planned", "estimated"]:
+        """How a read counts what matches; `exact` also where it counts nothing, or in its own statement."""
+        return (self.query.query.count if isinstance(self.query, ListPage | Count) else None) or "exact"
+
     def _statement(self, kind: str, manner: _Manner) -> Statement:
         found = self.statements.get((kind, manner))
         if found is None:
@@ -56,6 +69,9 @@ class PostgresPlan:
     def _write(self, kind: str, manner: _Manner) -> Statement:
         query, many, impatient = self.query, manner == "together", manner != "alone"
         reads = Reads(self.grammar, self.secret)
+        if isinstance(query, ListPage | Count) and manner in {"counted", "planned"}:
+            counted = Count(query.query, query.rule)
+            return reads.count(counted, kind) if manner == "counted" else reads.matching(counted, kind)
         match query:
             case GetByKey():
                 return reads.get_many(query, kind) if many else reads.get(query, kind)

@@ -40,6 +40,7 @@ _ALWAYS = frozenset(
         Capability.FULL_TEXT,
         Capability.CANCEL,
         Capability.SAVEPOINTS,
+        Capability.PLANNED_COUNT,
     }
 )
 

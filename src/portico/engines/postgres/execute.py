@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -11,7 +12,8 @@ from portico.engines.base import Answer, Call, Outcome
 from portico.engines.postgres.cascades import Cascading
 from portico.engines.postgres.compiled import PostgresPlan
 from portico.engines.postgres.errors import LOST, reported
-from portico.engines.postgres.statement import Statement, array_literal
+from portico.engines.postgres.estimates import estimate, set_scope
+from portico.engines.postgres.statement import Statement
 from portico.errors import (
     DocumentNotFound,
     ForeignTenant,
@@ -40,13 +42,6 @@ from portico.query.scoped import (
 
 if TYPE_CHECKING:
     from portico.engines.postgres.pool import Connection
-
-SET_SCOPE = "SELECT set_config('portico.clients', $1, true), set_config('portico.users', $2, true), set_config('portico.all', $3, true)"
-
-
-async def set_scope(connection: Connection, scope: Scope) -> None:
-    """Set the row-level-security scope for the open transaction, for statements that do not set it themselves."""
-    await connection.fetchrow(SET_SCOPE, array_literal(scope.clients), array_literal(scope.users), "on" if scope.everything else "")
 
 
 async def fetch(
@@ -80,6 +75,8 @@ async def run_alone(connection: Connection, plan: PostgresPlan, call: Call, time
         await set_scope(connection, call.scope)
     if isinstance(query, Delete) and query.cascades:
         await Cascading(connection, plan, call, timeout).run()
+    if isinstance(query, Count) and plan.counting != "exact":
+        return Changed(await estimate(connection, plan, call, timeout))
     text = plan.impatient(call.scope.kind) if impatient else plan.alone(call.scope.kind)
     rows = await fetch(connection, plan, text, [call], timeout)
     match query:
@@ -88,7 +85,8 @@ async def run_alone(connection: Connection, plan: PostgresPlan, call: Call, time
         case GetByKey():
             return document(rows[0], query, call.scope) if rows else None
         case ListPage():
-            return page(rows[0], query, call.scope)
+            found = page(rows[0], query, call.scope)
+            return found if plan.counting == "exact" else replace(found, total=await estimate(connection, plan, call, timeout))
         case Count():
             return Changed(rows[0][0])
         case Change() | Delete():

@@ -279,6 +279,11 @@ class Reads:
         counted = self._counted(plan.query, plan.rule, frame, sa.func.count().label("count")).lateral("r")
         return statement(sa.select(counted.c["count"]).select_from(ready, counted), parameters_of(plan))
 
+    def matching(self, plan: Count, kind: str) -> Statement:
+        """A row for each document that matches. The transaction around it sets the scope."""
+        frame = Frame(whose(kind), plain, ONE, ())
+        return statement(self._counted(plan.query, plan.rule, frame, ONE), parameters_of(plan))
+
     def export(self, plan: Export, kind: str) -> Statement:
         """Rows (body, tenant) of all that match, for a cursor. The transaction around it sets the scope."""
         query = plan.query
