@@ -71,6 +71,8 @@ class Coalescer:
         """The answer to `call`; raises its own error. A caller who leaves ends only its own waiting."""
         if not lane.plan.joint or self._goes_alone(lane, call):
             return answered((await lane.engine.run(lane.plan, [call], timeout=lane.timeout))[0])
+        if not lane.under_way and not lane.waiting:
+            return await self._first(lane, call)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         lane.waiting.append((call, future))
         if not lane.scheduled and len(lane.under_way) < MOST_UNDER_WAY:
@@ -82,6 +84,22 @@ class Coalescer:
         except asyncio.CancelledError:
             _end_unwanted(lane, future)
             raise
+
+    async def _first(self, lane: Lane, call: Call) -> Answer:
+        """A call that finds nobody waiting and nothing under way goes out at once, without a task or a turn of the loop in between."""
+        sent = Sent([])
+        lane.under_way.append(sent)
+        try:
+            return answered((await lane.engine.run(lane.plan, [call], timeout=lane.timeout))[0])
+        finally:
+            lane.under_way.remove(sent)
+            self._go_on(lane)
+
+    def _go_on(self, lane: Lane) -> None:
+        """A statement has ended: what has come meanwhile is sent in the next turn of the loop."""
+        if lane.waiting and not lane.scheduled:
+            lane.scheduled = True
+            asyncio.get_running_loop().call_soon(self._send, lane)
 
     @staticmethod
     def _goes_alone(lane: Lane, call: Call) -> bool:
@@ -133,9 +151,7 @@ class Coalescer:
         finally:
             slow.cancel()
             lane.under_way.remove(sent)
-            if lane.waiting and not lane.scheduled:
-                lane.scheduled = True
-                asyncio.get_running_loop().call_soon(self._send, lane)
+            self._go_on(lane)
         for (call, future), outcome in zip(batch, outcomes, strict=True):
             if outcome is APART:
                 self._start(self._alone(lane, call, future))

@@ -55,7 +55,7 @@ async def blocked_read(notes: Notes) -> asyncpg.Connection[Any]:
 async def test_calls_that_wait_at_the_same_moment_share_a_statement(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = spy(notes, monkeypatch)
     answers = await notes.run_at_once(notes.reading(), [((1 + number % 4,), A if number % 2 == 0 else B) for number in range(40)])
-    assert sizes == [40]
+    assert sizes == [1, 39]  # the first found nothing under way
     assert [json.loads(answer.body)["id"] for answer in answers] == [1 + number % 4 for number in range(40)]
 
 
@@ -66,23 +66,23 @@ async def test_a_call_joins_no_statement_that_was_sent_before_it_came_and_two_ar
     sizes = spy(notes, monkeypatch)
     lane = notes.reading()
     blocker = await blocked_read(notes)
-    first = asyncio.gather(*(notes.run(lane, (1,)) for _ in range(3)))
-    await until(lambda: sizes == [3], "the first statement")
+    first = asyncio.gather(notes.run(lane, (1,)))
+    await until(lambda: sizes == [1], "the first statement")
     second = asyncio.gather(*(notes.run(lane, (2,)) for _ in range(4)))
-    await until(lambda: sizes == [3, 4], "the second statement")
+    await until(lambda: sizes == [1, 4], "the second statement")
     third = asyncio.gather(*(notes.run(lane, (3,)) for _ in range(5)))
     await notes.until_running(2)
-    assert sizes == [3, 4]
+    assert sizes == [1, 4]
     assert len(lane.waiting) == 5
     await blocker.close()
     await asyncio.gather(first, second, third)
-    assert sizes == [3, 4, 5]
+    assert sizes == [1, 4, 5]
 
 
 async def test_no_statement_holds_more_than_256_calls(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = spy(notes, monkeypatch)
     answers = await notes.run_at_once(notes.reading(), [((1,), A)] * 700)
-    assert sizes == [256, 256, 188]
+    assert sizes == [1, 256, 256, 187]
     assert all(isinstance(answer, Document) for answer in answers)
 
 
@@ -204,7 +204,7 @@ async def test_a_read_whose_callers_have_left_is_cancelled_at_the_server(
     await notes.until_running(1)
     for caller in callers:
         caller.cancel()
-    await notes.until_running(0, within=1)
+    await notes.until_running(0, within=5)
     await blocker.close()
     assert isinstance(await notes.run(lane, (1,)), Document)
     assert notes.engine.pool_status().checked_out == 0
@@ -237,14 +237,14 @@ async def test_a_write_whose_caller_has_left_is_completed_and_its_connection_use
 
 
 async def test_nobody_waits_behind_a_slow_joint_statement_and_its_plan_is_taken_out(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coalesce, "STRIKES", 2)
+    monkeypatch.setattr(coalesce, "STRIKES", 1)
     notes.database.execute("CREATE POLICY slow ON app.notes AS RESTRICTIVE USING (id <> 1 OR pg_sleep(1.5) IS NOT NULL)")
     sizes = spy(notes, monkeypatch)
     lane = notes.reading()
-    slow = [asyncio.create_task(notes.run(lane, (1,))) for _ in range(2)]
-    await until(lambda: sizes == [2], "the first slow statement")
+    slow = [asyncio.create_task(notes.run(lane, (1,)))]
+    await until(lambda: sizes == [1], "the first slow statement")
     slow += [asyncio.create_task(notes.run(lane, (1,))) for _ in range(2)]
-    await until(lambda: sizes == [2, 2], "the second slow statement")
+    await until(lambda: sizes == [1, 2], "the second slow statement")
     started = time.monotonic()
     waiting = asyncio.create_task(notes.run(lane, (3,)))
     assert isinstance(await waiting, Document)
@@ -261,13 +261,13 @@ async def test_a_service_whose_creates_often_fail_is_taken_out_and_the_others_ar
     notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lane = notes.creating()
-    failing = [notes.run(lane, (None, 1, "a", f"bad {number}"), service="failing") for number in range(coalesce.FAILURES_APART)]
+    failing = [notes.run(lane, (None, 1, "a", f"bad {number}"), service="failing") for number in range(coalesce.FAILURES_APART + 1)]
     good = [notes.run(lane, (None, 2000 + number, "a", f"good {number}"), service="good") for number in range(20)]
     await asyncio.gather(*failing, *good, return_exceptions=True)
     assert [event.reason for event in notes.events if isinstance(event, PlanDisjoined)] == ["failing"]
     sizes = spy(notes, monkeypatch)
     await asyncio.gather(*(notes.run(lane, (None, 3000 + number, "a", f"more {number}"), service="good") for number in range(5)))
-    assert sizes == [5]
+    assert sizes == [1, 4]
     sizes.clear()
     await asyncio.gather(*(notes.run(lane, (None, 4000 + number, "a", f"again {number}"), service="failing") for number in range(5)))
     assert sizes == [1] * 5
