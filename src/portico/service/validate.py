@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
-from portico.errors import ConstraintViolated, ForeignTenant, HiddenField, MissingValue, ReadOnlyField, UnknownField, WrongType
+from portico.errors import (
+    ConstraintViolated,
+    ForeignTenant,
+    HiddenField,
+    MissingValue,
+    PorticoError,
+    ReadOnlyField,
+    UnknownField,
+    WrongType,
+)
 from portico.model.collection import Collection
 from portico.model.field import Base, Field, FieldType
 from portico.model.scope import Scope
 from portico.query.bound import Coercer, Parameter
-from portico.query.coerce import text_coercer
+from portico.query.coerce import json_coercer, text_coercer
 from portico.query.constraints import write_coercer
 from portico.query.limits import Limits
 from portico.query.scoped import Assignment
@@ -272,3 +281,13 @@ def key_value(field: Field, part: str) -> object:
     if field.type.base in {Base.DECIMAL, Base.FLOAT}:
         return text_coercer(FieldType(Base.DECIMAL), field.name)(part)
     return part
+
+
+def same_key_value(field: Field, part: str, given: object) -> bool:
+    """Whether a body's value of a key field is the one that the address has, however each is written."""
+    if given == part:
+        return True
+    try:
+        return json_coercer(field.type, field.name)(given) == text_coercer(field.type, field.name)(part)
+    except PorticoError:
+        return False

@@ -22,7 +22,17 @@ from portico.service.coalesce import Lane
 from portico.service.documents import Documents
 from portico.service.passwords import Passwords
 from portico.service.plans import Context, Plan
-from portico.service.validate import Body, Writer, change_writer, check_writable, create_writer, key_value, object_body, replacement
+from portico.service.validate import (
+    Body,
+    Writer,
+    change_writer,
+    check_writable,
+    create_writer,
+    key_value,
+    object_body,
+    replacement,
+    same_key_value,
+)
 
 MOST_TOGETHER = 10_000
 """Documents in one create; larger sets are imported."""
@@ -200,9 +210,9 @@ class Writes:
         collection = self._writable(name)
         if collection.security.passwords:
             fields = dict(await self.conceal(caller, name, fields, Permission.UPDATE))
-        for place, field in enumerate(collection.primary_key):
-            if field in fields and (place >= len(key) or str(fields.pop(field)) != key[place]):
-                raise InvalidParameter("The document's key in the body is not the one in the address.", details={"field": field})
+        for part, field in zip(key, collection.key_fields, strict=False):
+            if field.name in fields and not same_key_value(field, part, fields.pop(field.name)):
+                raise InvalidParameter("The document's key in the body is not the one in the address.", details={"field": field.name})
         return await self._change(caller, name, key, lambda context: replacement(context.collection, context.access, fields), etag=etag)
 
     async def _change(

@@ -55,7 +55,9 @@ class Database(Group):
     write_concern: WriteConcern = Field(default="local", description="When a write counts as done; `majority` by default on MongoDB.")
     replicas: tuple[Replica, ...] = Field(default=(), description="Replicas that take reads.")
     discover: tuple[str, ...] = Field(
-        default=(), description="Schemas whose existing tables are served; none for declared collections only."
+        default=(),
+        description="Schemas whose existing tables are served; `[]` for declared collections only. "
+        "By default `[public]` on PostgreSQL and `[main]` on SQLite.",
     )
     pooler_prepared: bool = Field(default=False, description="Says that the pooler in front keeps prepared statements.")
     echo: bool = Field(default=False, description="Log each statement's text, in development only.")

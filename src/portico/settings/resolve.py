@@ -18,6 +18,8 @@ _ENVIRONMENTS = {
 }
 _POOL_PARTS = ("pool_size", "max_overflow")
 _MIN_CONNECTIONS = 2
+_DISCOVER = {"postgresql": ("public",), "sqlite": ("main",)}
+"""Where the tables of a database that Portico did not make are by default."""
 
 
 def resolve(layer: Layer) -> Layer:
@@ -36,6 +38,8 @@ def resolve(layer: Layer) -> Layer:
         raise ConfigurationError(f"{source} is about the database main, which has no connection_string.", hint="Set DATABASE_URL.")
     for name, kind in types.items():
         resolved.setdefault(("databases", name, "type"), Leaf(kind, _source(resolved, ("databases", name, "connection_string"), "default")))
+        if kind in _DISCOVER:
+            resolved.setdefault(("databases", name, "discover"), Leaf(_DISCOVER[kind], f"default ({kind})"))
         if kind == "mongodb":
             resolved.setdefault(("databases", name, "write_concern"), Leaf("majority", "default (mongodb)"))
         if environment.strict and ("databases", name, "echo") in resolved:

@@ -15,7 +15,7 @@ async def list_schemas(request: Request, control: Parts, caller: Caller) -> Resp
     return answer(request, control.schemas.list(caller), "Schemas retrieved successfully")
 
 
-@router.get("/api/db/schema/{collection}")
+@router.get("/api/db/schema/{collection:path}")
 async def get_schema(request: Request, control: Parts, caller: Caller, collection: str) -> Response:
     """One collection's schema document."""
     return answer(request, control.schemas.get(caller, collection), "Schema retrieved successfully")

@@ -39,16 +39,14 @@ def image(collection: Collection, columns: Columns, grammar: Grammar, outer: sa.
 
 def key_text(collection: Collection, columns: Columns) -> ColumnElement[Any]:
     """A document's key as its address writes it: parts joined by a comma, each percent-encoded where it holds one."""
-    parts = [_part(sa.cast(columns[name], sa.Text), alone=len(collection.primary_key) == 1) for name in collection.primary_key]
+    parts = [_part(sa.cast(columns[name], sa.Text)) for name in collection.primary_key]
     joined = parts[0]
     for part in parts[1:]:
         joined = joined.op("||")(sa.literal_column("','")).op("||")(part)
     return joined
 
 
-def _part(text: ColumnElement[Any], *, alone: bool) -> ColumnElement[Any]:
-    if alone:
-        return text
+def _part(text: ColumnElement[Any]) -> ColumnElement[Any]:
     percent = sa.func.replace(text, sa.literal_column("'%'"), sa.literal_column("'%25'"))
     return sa.func.replace(percent, sa.literal_column("','"), sa.literal_column("'%2C'"))
 

@@ -60,8 +60,10 @@ def _member(output: Output | Embedded, columns: Columns, grammar: Grammar) -> Co
 
 
 def document_text(row: sa.FromClause) -> ColumnElement[Any]:
-    """A row as the text of its JSON object."""
-    return sa.cast(sa.func.row_to_json(row.table_valued()), sa.Text)  # type: ignore[attr-defined]
+    """A row as the text of its JSON object. `row` is an alias of ours, which stands in the FROM clause."""
+    # With the star it is the row whatever its columns are called: a plain `x` would be a column of that name.
+    whole: ColumnElement[Any] = sa.literal_column(f"{row.name}.*")  # type: ignore[attr-defined]
+    return sa.cast(sa.func.row_to_json(whole), sa.Text)
 
 
 def content_hash(whole: ColumnElement[Any], secret: bytes) -> ColumnElement[Any]:

@@ -42,7 +42,7 @@ SELECT a.attrelid AS table, a.attnum AS number, a.attname AS name, a.attnotnull 
        a.attgenerated <> '' AS computed, pg_get_expr(f.adbin, f.adrelid) AS default,
        CASE WHEN a.attidentity <> '' THEN pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) END AS sequence,
        format_type(a.atttypid, a.atttypmod) AS declared, r.depth > 0 AS is_domain,
-       t.typname AS type, t.typtype = 'e' AS is_enum, t.typcategory = 'A' AND t.typelem <> 0 AS is_array,
+       t.typname AS type, t.typtype = 'e' AS is_enum, t.typcategory = 'A' AND t.typelem <> 0 AS is_array, a.attndims > 1 AS is_nested,
        CASE WHEN r.depth > 0 THEN d.typtypmod ELSE a.atttypmod END AS modifier,
        e.typname AS element, e.typtype = 'e' AS element_is_enum,
        format_type(e.oid, CASE WHEN r.depth > 0 THEN d.typtypmod ELSE a.atttypmod END) AS element_declared,

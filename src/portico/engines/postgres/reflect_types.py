@@ -39,6 +39,9 @@ def field_type(row: Mapping[str, object]) -> FieldType:
     """The type of a column of the reflection's query: by its base type where it is a domain, by its element where it is an array."""
     modifier = row["modifier"] if isinstance(row["modifier"], int) else -1
     labels = tuple(row["labels"]) if isinstance(row["labels"], list) else ()
+    if row["is_array"] and row["is_nested"]:
+        # An array's type does not say how deep it is; what is declared as an array of arrays is given and taken as its text.
+        return FieldType(Base.NATIVE, native=str(row["declared"]))
     if row["is_array"]:
         declared = str(row["element_declared"])
         return _scalar(str(row["element"]), declared, modifier, labels if row["element_is_enum"] else (), array=True)

@@ -54,6 +54,4 @@ class Companion:
 
 def path_of(values: Sequence[Stored]) -> str:
     """A document's key as its address writes it: parts joined by a comma, each percent-encoded where it holds one."""
-    if len(values) == 1:
-        return str(values[0])
     return ",".join([str(value).replace("%", "%25").replace(",", "%2C") for value in values])
