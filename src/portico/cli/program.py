@@ -79,11 +79,18 @@ def exit_code(error: PorticoError) -> ExitCode:
     return ExitCode.UNREACHABLE if isinstance(error, Unavailable) else ExitCode.PROBLEM
 
 
-def _options(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
-    """Portico: one HTTP door between microservices and their databases."""
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         typer.echo(f"portico {__version__}")
         raise typer.Exit
+
+
+# Eager, so that it needs no verb.
+_VERSION = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+
+
+def _options(version: bool = _VERSION) -> None:  # noqa: ARG001 - its callback has done its work
+    """Portico: one HTTP door between microservices and their databases."""
 
 
 def _listed() -> None:
