@@ -36,7 +36,8 @@ class StartPortico(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--observability`, which also checks what is exported to a collector."""
+    """Add `--observability`, which also checks what is exported to a collector, and `--calls`."""
+    parser.addoption("--calls", default="300", help="how many random calls each tenant makes in test_tenants_apart.py")
     parser.addoption("--observability", action="store_true", help="also check exported logs, metrics and traces")
 
 

@@ -106,6 +106,7 @@ class Create:
         answer: what is answered of it. on_conflict: the unique fields that decide, with `resolution`.
         rule: the new document must be in scope, or the create is refused.
         audit, versioned: companion rows to write in the same statement.
+        references: what the document names must be in scope too, or the create is refused as if it did not exist.
     """
 
     collection: Collection
@@ -116,6 +117,7 @@ class Create:
     versioned: bool = False
     on_conflict: tuple[str, ...] = ()
     resolution: Literal["merge", "ignore"] | None = None
+    references: tuple[ParentRule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ class Change:
         etag: the parameter that must equal the locked row's hash, if the caller gave a condition.
         answer: what is answered of each changed document; None where only the count is.
         limit: at most this many documents, else `TooManyAffected` and nothing is changed.
+        references: as in `Create`.
     """
 
     collection: Collection
@@ -139,6 +142,7 @@ class Change:
     limit: Parameter | None = None
     audit: bool = False
     versioned: bool = False
+    references: tuple[ParentRule, ...] = ()
 
 
 @dataclass(frozen=True)

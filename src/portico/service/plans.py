@@ -19,7 +19,7 @@ from portico.query.bound import Bound, BoundQuery, Coercer, Conjunction, Paramet
 from portico.query.capabilities import Capability
 from portico.query.cursor import CursorState
 from portico.query.limits import Limits
-from portico.query.scoped import ScopedQuery, ScopeRule
+from portico.query.scoped import Assignment, ParentRule, ScopedQuery, ScopeRule
 from portico.service import tenancy
 from portico.service.authorize import Access, effective, require
 from portico.service.caller import Asked, Caller
@@ -168,6 +168,10 @@ class Plans:
             sources += bound.sources
             coercers += bound.coercers
         return tuple(predicates), sources, coercers
+
+    def references(self, context: Context, assignments: tuple[Assignment, ...]) -> tuple[ParentRule, ...]:
+        """What the documents that a write refers to are limited by."""
+        return tenancy.references_of(context.collection, assignments, context.rule, self._catalog().get)
 
     def visible(self, context: Context) -> BoundQuery:
         """Every field that the caller sees, as writes answer it."""

@@ -92,9 +92,37 @@ def export(query: BoundQuery, rule: ScopeRule) -> Export:
     return Export(replace(query, limit=None, offset=None, keyset=None, count=None), rule)
 
 
-def create(assignments: tuple[Assignment, ...], answer: BoundQuery, rule: ScopeRule, *, audit: bool, versioned: bool) -> Create:
+def references_of(collection: Collection, assignments: tuple[Assignment, ...], rule: ScopeRule, resolve: Resolve) -> tuple[ParentRule, ...]:
+    """The references that a write sets to documents which have tenants: what they name must be in scope as well.
+
+    A database's own foreign keys look past row-level security, so that they would tell whether another tenant's document exists. The
+    tenant's own field is left out: it is compared with the scope.
+    """
+    if isinstance(rule, EverythingRule):
+        return ()
+    found: list[ParentRule] = []
+    for name in (assignment.field for assignment in assignments):
+        reference = collection.by_name[name].references
+        if reference is None or name == collection.security.tenant_field:
+            continue
+        parent = resolve(reference.collection)
+        if parent is None or parent.security.access_control in {"shared", "undeclared"} or reference.field not in parent.by_name:
+            continue
+        found.append(ParentRule(parent, (name,), (reference.field,), _limited(parent, resolve)))
+    return tuple(found)
+
+
+def create(
+    assignments: tuple[Assignment, ...],
+    answer: BoundQuery,
+    rule: ScopeRule,
+    *,
+    audit: bool,
+    versioned: bool,
+    references: tuple[ParentRule, ...] = (),
+) -> Create:
     """A new document."""
-    return Create(answer.collection, assignments, answer, rule, audit, versioned)
+    return Create(answer.collection, assignments, answer, rule, audit, versioned, references=references)
 
 
 def change(
@@ -109,10 +137,11 @@ def change(
     limit: Parameter | None = None,
     audit: bool,
     versioned: bool,
+    references: tuple[ParentRule, ...] = (),
 ) -> Change:
     """A change by key, or of every match; a filter-wide change without a filter is a fault of the caller's code."""
     assert key or predicate is not None, "a change of everything was never asked for"
-    return Change(collection, assignments, rule, key, predicate, etag, answer, limit, audit, versioned)
+    return Change(collection, assignments, rule, key, predicate, etag, answer, limit, audit, versioned, references)
 
 
 def delete(

@@ -183,8 +183,9 @@ class Writes:
         context = self._plans.context(caller, collection, Permission.CREATE)
         writer = create_writer(collection, context.access, names, caller.scope, self._plans.limits)
         query = tenancy.create(
-            writer.assignments, self._plans.visible(context), context.rule, audit=context.audit, versioned=context.versioned
-        )
+            writer.assignments, self._plans.visible(context), context.rule, audit=context.audit, versioned=context.versioned,
+            references=self._plans.references(context, writer.assignments),
+        )  # fmt: skip
         plan = WritePlan(self._plans.compile(context, "create", query), collection, writer)
         self._plans.keep(caller, collection, "create", names, plan)
         return plan
@@ -247,6 +248,7 @@ class Writes:
         query = tenancy.change(
             collection, writer.assignments, context.rule, key=key, predicate=_all(filters), etag=etag,
             answer=self._plans.visible(context), audit=context.audit, versioned=context.versioned,
+            references=self._plans.references(context, writer.assignments),
         )  # fmt: skip
         plan = WritePlan(self._plans.compile(context, "update", query), collection, writer, coercers, (), filter_coercers)
         self._plans.keep(caller, collection, "update", (names, conditional), plan)
@@ -273,6 +275,7 @@ class Writes:
             change = tenancy.change(
                 collection, writer.assignments, context.rule, predicate=predicate, limit=_limit(coercers, most),
                 answer=self._plans.visible(context) if answer else None, audit=context.audit, versioned=context.versioned,
+                references=self._plans.references(context, writer.assignments),
             )  # fmt: skip
             lane = self._plans.compile(context, "update", change)
             return Plan(lane, collection), (*values, *writer.values(fields, caller.scope))

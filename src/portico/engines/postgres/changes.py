@@ -9,7 +9,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.postgres.companions import actor_columns, audit_insert, image, key_text
 from portico.engines.postgres.reads import ONE, ZERO, Frame, alone, content_hash, document_text, entire, parameters_of, projection
-from portico.engines.postgres.scoping import fields_of_rule, guard, in_scope, whose
+from portico.engines.postgres.scoping import fields_of_rule, guard, in_scope, references_in_scope, whose
 from portico.engines.postgres.statement import Statement, plain, statement
 from portico.engines.sql.predicates import Columns, Grammar, predicate
 from portico.query.scoped import Change, Delete
@@ -30,7 +30,16 @@ class Changes:
         ready, frame = alone(kind, impatient=impatient)
         old = self._locked(plan, frame)
         gate = sa.select(ready.c.v).scalar_subquery().is_not(None)
-        new = self._applied(plan, old, [gate, *self._unchanged(plan, old), *self._stays(plan, old, kind)])
+        new = self._applied(
+            plan,
+            old,
+            [
+                gate,
+                *self._unchanged(plan, old),
+                *self._stays(plan, old, kind, sa.select(ready.c.v).scalar_subquery()),
+                *self._refers(plan, old, kind, sa.select(ready.c.v).scalar_subquery()),
+            ],
+        )
         final = self._answer(plan, old, new)
         return statement(self._with_audit(plan, old, new, final), parameters_of(plan))
 
@@ -38,7 +47,7 @@ class Changes:
         """Every document that matches: rows (changed, body, etag, was, tenant, key). The transaction around it sets the scope."""
         frame = Frame(whose(kind), plain, ONE, ())
         old = self._locked(plan, frame)
-        new = self._applied(plan, old, self._stays(plan, old, kind))
+        new = self._applied(plan, old, [*self._stays(plan, old, kind, ONE), *self._refers(plan, old, kind, ONE)])
         final = self._answer(plan, old, new)
         return statement(self._with_audit(plan, old, new, final), parameters_of(plan))
 
@@ -73,13 +82,20 @@ class Changes:
     def _unchanged(plan: Change | Delete, old: sa.CTE) -> list[ColumnElement[bool]]:
         return [old.c.etag == plain(plan.etag)] if plan.etag is not None else []
 
-    def _stays(self, plan: Change | Delete, old: sa.CTE, kind: str) -> list[ColumnElement[bool]]:
+    def _stays(self, plan: Change | Delete, old: sa.CTE, kind: str, ready: ColumnElement[Any]) -> list[ColumnElement[bool]]:
         """A change does not move a row out of its caller's scope: its new tenant, owner or parent is in it too."""
         given = {item.field: plain(item.value) for item in plan.assignments} if isinstance(plan, Change) else {}
         if not given.keys() & fields_of_rule(plan.rule):
             return []
         columns = {field.name: given.get(field.name, old.c[f"c_{field.name}"]) for field in plan.collection.fields}
-        return in_scope(plan.rule, plan.collection, cast("Columns", columns), whose(kind), self.grammar, old)
+        return in_scope(plan.rule, plan.collection, cast("Columns", columns), whose(kind), self.grammar, ready, old)
+
+    def _refers(self, plan: Change | Delete, old: sa.CTE, kind: str, ready: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+        """What a change makes the row refer to must be in scope."""
+        if not isinstance(plan, Change) or not plan.references:
+            return []
+        given = cast("Columns", {item.field: plain(item.value) for item in plan.assignments})
+        return references_in_scope(plan.references, plan.collection, given, whose(kind), self.grammar, ready, old)
 
     def _applied(self, plan: Change | Delete, old: sa.CTE, conditions: list[ColumnElement[bool]]) -> sa.CTE:
         collection = plan.collection

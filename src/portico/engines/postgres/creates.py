@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.postgres.companions import actor_columns, audit_insert, image, key_text
 from portico.engines.postgres.reads import content_hash, document_text, entire, is_entire, parameters_of, projection
-from portico.engines.postgres.scoping import Whose, in_scope, settings
+from portico.engines.postgres.scoping import EachWhose, Whose, in_scope, references_in_scope, settings
 from portico.engines.postgres.statement import Statement, each, fixed, statement
 from portico.engines.postgres.types import Native, travels_as_text, typed
 from portico.engines.sql.predicates import Columns, Grammar
@@ -79,10 +79,14 @@ class Creates:
             names.append(f"v{assignment.value.index}")
         arrays.extend(fixed(name, pg.ARRAY(sa.Text())) for name, _ in _ACTOR)
         names.extend(label for _, label in _ACTOR)
-        arrays += [fixed("each_client", pg.ARRAY(sa.Text())), fixed("each_clients", pg.ARRAY(sa.Text()))]
+        arrays += [fixed(name, pg.ARRAY(sa.Text())) for name in ("each_client", "each_clients")]
         names += ["client", "clients"]
+        if plan.references:
+            arrays.append(fixed("each_users", pg.ARRAY(sa.Text())))
+            names.append("users")
         calls = sa.func.unnest(*arrays).table_valued(*names, with_ordinality="n").render_derived(name="q")
         columns: list[ColumnElement[Any]] = [calls.c.n, *(calls.c[label] for _, label in _ACTOR), calls.c.client, calls.c.clients]
+        columns += [calls.c.users] if plan.references else []
         columns += [_typed(calls.c[f"v{item.value.index}"], item.value.type).label(f"c_{item.field}") for item in plan.assignments]
         given = {assignment.field for assignment in plan.assignments}
         for field in plan.collection.key_fields:
@@ -96,18 +100,36 @@ class Creates:
         target = sa.table(collection.table, *(sa.column(field.column) for field in collection.fields), schema=collection.schema)
         given = [column.key.removeprefix("c_") for column in source.c if column.key.startswith("c_")]
         chosen = sa.select(*(source.c[f"c_{name}"] for name in given)).select_from(source, ready).where(ready.c.v.is_not(None))
-        chosen = chosen.where(*self._allowed(plan, source)).order_by(source.c.n)
+        chosen = chosen.where(
+            *self._allowed(plan, source, ready), *self._refers(plan, source, ready, together=not skip_conflicts)
+        ).order_by(source.c.n)
         insert = pg_insert(target).from_select([collection.by_name[name].column for name in given], chosen)
         if skip_conflicts:
             insert = insert.on_conflict_do_nothing()
         columns = [target.c[field.column].label(f"c_{field.name}") for field in collection.fields]
         return insert.returning(*columns).cte("ins")
 
-    def _allowed(self, plan: Create, source: sa.CTE) -> list[ColumnElement[bool]]:
+    def _allowed(self, plan: Create, source: sa.CTE, ready: sa.CTE) -> list[ColumnElement[bool]]:
         """The new row must be in its call's scope: its tenant's field, or its owner or parent."""
         columns = {field.name: source.c[f"c_{field.name}"] for field in plan.collection.fields if f"c_{field.name}" in source.c}
         scope = Whose(None, sa.cast(source.c.clients, pg.ARRAY(sa.Text)))
-        return in_scope(plan.rule, plan.collection, cast("Columns", columns), scope, self.grammar, source)
+        return in_scope(plan.rule, plan.collection, cast("Columns", columns), scope, self.grammar, ready.c.v, source, ready)
+
+    def _refers(self, plan: Create, source: sa.CTE, ready: sa.CTE, *, together: bool) -> list[ColumnElement[bool]]:
+        """What the new row refers to must be in its call's scope, or, where all are made `together` or none, be one of the new rows."""
+        if not plan.references:
+            return []
+        columns = cast(
+            "Columns", {field.name: source.c[f"c_{field.name}"] for field in plan.collection.fields if f"c_{field.name}" in source.c}
+        )
+        scope = EachWhose(None, sa.cast(source.c.clients, pg.ARRAY(sa.Text)), users=sa.cast(source.c.users, pg.ARRAY(sa.Text)))
+        found = references_in_scope(plan.references, plan.collection, columns, scope, self.grammar, ready.c.v, source, ready)
+        others = source.alias("others")
+        for place, rule in enumerate(plan.references):
+            key = f"c_{rule.foreign[0]}"
+            if together and rule.parent.table == plan.collection.table and key in source.c:
+                found[place] = sa.or_(found[place], columns[rule.local[0]].in_(sa.select(others.c[key])))
+        return found
 
     def _made(self, plan: Create, source: sa.CTE, inserted: sa.CTE) -> sa.CTE:
         """The new rows with their call's place, their JSON, their hash and their tenant."""

@@ -14,6 +14,7 @@ from portico.engines.postgres.compiled import PostgresPlan
 from portico.engines.postgres.errors import LOST, reported
 from portico.engines.postgres.estimates import estimate, set_scope
 from portico.engines.postgres.statement import Statement
+from portico.engines.sql.references import unknown_reference
 from portico.errors import (
     DocumentNotFound,
     ForeignTenant,
@@ -35,7 +36,6 @@ from portico.query.scoped import (
     GetByKey,
     ListPage,
     ScopedQuery,
-    ScopeRule,
     SharedRule,
     TenantRule,
 )
@@ -118,7 +118,7 @@ async def create_together(connection: Connection, plan: PostgresPlan, calls: Seq
         return [await run_alone(connection, plan, call, timeout) for call in calls]
     rows = await fetch(connection, plan, plan.alone(calls[0].scope.kind), calls, timeout)
     if len(rows) != len(calls):
-        raise left_scope(query.rule)
+        raise left_scope(query)
     return [document(row, query, call.scope) for row, call in zip(rows, calls, strict=True)]
 
 
@@ -126,11 +126,14 @@ def _unchanged(query: Change | Delete, row: asyncpg.Record, call: Call) -> Porti
     """Why a row that was found and locked was not changed: it is another version, or it would have left the scope."""
     if query.etag is not None and row["was"] != call.values[query.etag.index]:
         return PreconditionFailed("The document was changed since it was read.", hint="Read it again.")
-    return left_scope(query.rule)
+    return left_scope(query)
 
 
-def left_scope(rule: ScopeRule) -> PorticoError:
+def left_scope(query: Create | Change | Delete) -> PorticoError:
     """What a row outside of its caller's scope is refused as: like a reference to what does not exist."""
+    rule = query.rule
+    if isinstance(query, Create | Change) and query.references:
+        return unknown_reference(query)
     if isinstance(rule, TenantRule):
         return ForeignTenant(f"The field {rule.field} must be the client that the call acts for.", details={"field": rule.field})
     return UnknownReference("The document refers to an owner or parent that does not exist.")
@@ -139,7 +142,7 @@ def left_scope(rule: ScopeRule) -> PorticoError:
 def one_created(query: Create, rows: Sequence[asyncpg.Record], call: Call) -> Document:
     """The document that a create made; none means that its owner or parent is not in scope."""
     if not rows:
-        raise left_scope(query.rule)
+        raise left_scope(query)
     return document(rows[0], query, call.scope)
 
 

@@ -74,6 +74,17 @@ class Whose:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class EachWhose(Whose):
+    """The scope of each call of a joint statement: its clients and users are columns. No users means every user."""
+
+    def user_is(self, column: ColumnElement[Any], kind: sa.types.TypeEngine[Any] | None) -> ColumnElement[bool] | None:
+        """Whether `column` holds a user of the scope, or the scope has none."""
+        assert self.users is not None, "each call has a list of users"
+        users = sa.cast(self.users, pg.ARRAY(kind)) if kind is not None else self.users
+        return sa.or_(sa.func.cardinality(self.users) == sa.literal_column("0"), column == sa.func.any(users))
+
+
 def whose(kind: str) -> Whose:
     """The scope of a statement that runs one call whose `Scope.kind` is `kind`."""
     single = kind.startswith("client+") or kind == "client"
@@ -129,14 +140,34 @@ def _own_type(collection: Collection, name: str) -> sa.types.TypeEngine[Any] | N
 
 
 def in_scope(
-    rule: ScopeRule, collection: Collection, columns: Columns, scope: Whose, grammar: Grammar, *outer: sa.FromClause
-) -> list[ColumnElement[bool]]:
-    """Conditions that a row with these values, not yet stored, is in scope; `outer` are the tables that `columns` refer to."""
+    rule: ScopeRule, collection: Collection, columns: Columns, scope: Whose, grammar: Grammar,
+    ready: ColumnElement[Any], *outer: sa.FromClause,
+) -> list[ColumnElement[bool]]:  # fmt: skip
+    """Conditions that a row with these values, not yet stored, is in scope.
+
+    Args:
+        ready: the settings' value, on which look-ups in other tables wait. outer: the tables that `columns` and `ready` refer to.
+    """
     limits = guard(rule, collection, columns, scope, grammar)
-    if not limits.tables:
-        return limits.conditions
-    found: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(*limits.tables).where(*limits.conditions)
-    return [sa.exists(found.correlate(*outer) if outer else found)]
+    return [_found(limits, ready, outer)] if limits.tables else limits.conditions
+
+
+def _found(limits: Guard, ready: ColumnElement[Any], outer: tuple[sa.FromClause, ...]) -> ColumnElement[bool]:
+    found: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(*limits.tables).where(ready.is_not(None), *limits.conditions)
+    # OFFSET keeps the planner from making a join of it, which could look before the scope is set and then find nothing.
+    return sa.exists(found.correlate(*outer).offset(sa.literal_column("0")))
+
+
+def references_in_scope(
+    references: tuple[ParentRule, ...], collection: Collection, columns: Columns, scope: Whose, grammar: Grammar,
+    ready: ColumnElement[Any], *outer: sa.FromClause,
+) -> list[ColumnElement[bool]]:  # fmt: skip
+    """Conditions that what a row refers to is null or in scope; `ready` is the settings' value, on which each look-up waits."""
+    found: list[ColumnElement[bool]] = []
+    for rule in references:
+        limits = guard(rule, collection, columns, scope, grammar)
+        found.append(sa.or_(columns[rule.local[0]].is_(None), _found(limits, ready, outer)))
+    return found
 
 
 def fields_of_rule(rule: ScopeRule) -> frozenset[str]:

@@ -57,6 +57,7 @@ _FIXED: dict[str, Argument] = {
     "user": lambda calls: calls[0].scope.users[0] if calls[0].scope.users else None,
     "each_client": lambda calls: [call.scope.clients[0] if call.scope.clients else None for call in calls],
     "each_clients": lambda calls: [array_literal(call.scope.clients) for call in calls],
+    "each_users": lambda calls: [array_literal(call.scope.users) for call in calls],
     "each_user": lambda calls: [call.scope.users[0] if call.scope.users else None for call in calls],
     "service": lambda calls: calls[0].actor.service,
     "actor_client": lambda calls: calls[0].actor.client_id,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from portico.engines.base import Answer, Call
+from portico.engines.sql.references import unknown_reference
 from portico.engines.sqlite.companion_rows import Companion, path_of
 from portico.engines.sqlite.plan import SqlitePlan
 from portico.engines.sqlite.reads import ReadStatements
@@ -137,6 +138,7 @@ class Write:
             if there is not None:
                 return self._conflicting(query, statements, there)
         assert statements.write is not None, "a create inserts"
+        self._check_references(query, statements)
         row = self._written(statements, statements.write)
         self._record("create", query, statements, None, row)
         return Document(cast("str", row[BODY]), cast("str", row[ETAG]), path_of(row[KEY:]), created=True)
@@ -168,8 +170,14 @@ class Write:
                 raise PreconditionFailed("The document was changed since it was read.", hint="Read it again.")
         return rows
 
+    def _check_references(self, query: Create | Change, statements: WriteStatements) -> None:
+        if statements.references is not None and self._run(statements.references).fetchone() is None:
+            raise unknown_reference(query)
+
     def _change(self, query: Change, statements: WriteStatements) -> Answer:
         rows = self._located(query, statements)
+        if rows:
+            self._check_references(query, statements)
         changed = [self._change_one(query, statements, row) for row in rows]
         return self._answer(query, changed)
 

@@ -12,10 +12,11 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from portico.engines.sql.predicates import Expression
+from portico.engines.sql.predicates import Columns, Expression
 from portico.engines.sqlite.documents import records_everything, whole_row
+from portico.engines.sqlite.grammar import SqliteGrammar
 from portico.engines.sqlite.reads import Source
-from portico.engines.sqlite.scoping import Carried
+from portico.engines.sqlite.scoping import Carried, Scoping
 from portico.engines.sqlite.statement import Binder, Statement
 from portico.engines.sqlite.storage import written
 from portico.model.collection import Collection
@@ -38,7 +39,8 @@ class WriteStatements:
         conflict: for creates that may merge, the document that has the unique values, whosever it is.
         write: the insert, update or delete; `returns` says that it answers a row as above. merge: the update of a create that merges.
         document: reads the written document, where `write` could not answer it.
-        carried: what rows carry. same: the answer is also the record.
+        carried: what rows carry. references: gives a row where what the document refers to
+            is in scope. same: the answer is also the record.
     """
 
     write: Statement | None
@@ -47,6 +49,7 @@ class WriteStatements:
     merge: Statement | None = None
     document: Statement | None = None
     carried: Carried | None = None
+    references: Statement | None = None
     returns: bool = False
     same: bool = False
 
@@ -109,6 +112,7 @@ def compile_create(query: Create, frame: Frame, *, triggers: bool) -> WriteState
         merge=merge,
         document=_document(collection, query.answer, query.rule, frame, companions),
         carried=source.carried_kind,
+        references=_references(query, frame),
         returns=not reread,
         same=records_everything(query.answer),
     )
@@ -142,7 +146,22 @@ def compile_change(query: Change, frame: Frame, *, triggers: bool) -> WriteState
     document = _document(query.collection, query.answer, query.rule, frame, companions)
     carried = Source(query.collection, query.rule, frame.scope, safe=frame.safe, by_key=True).carried_kind
     same = query.answer is not None and records_everything(query.answer)
-    return WriteStatements(write, locate=located, document=document, carried=carried, returns=not reread, same=same)
+    references = _references(query, frame)
+    return WriteStatements(write, located, document=document, carried=carried, references=references, returns=not reread, same=same)
+
+
+def _references(query: Create | Change, frame: Frame) -> Statement | None:
+    if not query.references:
+        return None
+    grammar, binder = SqliteGrammar(), Binder()
+    given = cast("Columns", {item.field: binder(item.value) for item in query.assignments})
+    scoping = Scoping(frame.scope, grammar, binder)
+    conditions: list[sa.ColumnElement[bool]] = []
+    for rule in query.references:
+        inside = scoping.predicate(rule, query.collection, given, by_key=True)
+        assert inside is not None, "a parent's rule has a condition"
+        conditions.append(sa.or_(given[rule.local[0]].is_(None), inside))
+    return binder.statement(sa.select(sa.literal_column("1")).where(*conditions))
 
 
 def compile_delete(query: Delete, frame: Frame) -> WriteStatements:
