@@ -89,7 +89,7 @@ def _print_version(asked: bool) -> None:
 _VERSION = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
 
 
-def _options(version: bool = _VERSION) -> None:  # noqa: ARG001 - its callback has done its work
+def _options(version: bool = _VERSION) -> None:
     """Portico: one HTTP door between microservices and their databases."""
 
 
