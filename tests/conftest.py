@@ -1,9 +1,11 @@
 """Fixtures that every test may ask for: real servers, one of each kind for a test session, and the service itself."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Literal, Protocol
 
+import hypothesis
 import pytest
 
 from tests.servers.mongodb import MongoServer
@@ -12,6 +14,12 @@ from tests.servers.portico import PorticoProcess
 from tests.servers.postgres import PostgresDatabase, PostgresServer
 from tests.servers.prepared import over, prepared_database
 from tests.servers.redis import RedisServer
+
+# A gate that fails by chance is not trusted: with CI set, the examples are the same each time. Elsewhere they are new, to find more.
+# No example has a deadline, because speed is measured and never tested by time.
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("search", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "search")
 
 
 class StartPortico(Protocol):

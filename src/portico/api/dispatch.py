@@ -127,7 +127,9 @@ class Dispatcher:
     def _ended(self, exchange: Exchange, route: str, started: float, code: str | None) -> None:
         service = exchange.identity.service if exchange.identity is not None else None
         duration = time.perf_counter() - started
-        self._emit(RequestEnded(exchange.method, route, exchange.status, duration, exchange.correlation_id, service, None, code))
+        self._emit(
+            RequestEnded(exchange.method, route, exchange.status, duration, exchange.correlation_id, service, exchange.client_id, code)
+        )
 
 
 def _where(error: BaseException) -> str:

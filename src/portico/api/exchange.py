@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from itertools import count
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from portico.api.middleware.correlation import HEADER, CorrelationIds, current
 from portico.errors import BodyTooLarge, InvalidParameter, MethodNotAllowed, RequestError, UnsupportedMediaType
 from portico.model.identity import Actor, Identity
 from portico.service.authenticate import Authenticator
@@ -35,24 +33,29 @@ _IDENTITY_HEADERS = (
     b"idempotency-key",
     b"x-transaction-id",
 )
-_CORRELATION = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_serial = count()
-_PROCESS = os.urandom(10).hex()
+_correlation_ids = CorrelationIds()
 
 
 class ClientGoneError(Exception):
     """The caller closed the connection before its body had arrived: there is nobody to answer."""
 
 
-def new_correlation_id() -> str:
-    """An id for a request that brought none: unique by the process's random part."""
-    return f"{_PROCESS}-{next(_serial):x}"
-
-
 class Exchange:
-    """One request. `method`, `headers` (names in lower case) and `correlation_id` are plain; the rest is read when asked for."""
+    """One request: `method` and `headers` (names in lower case) are plain, `client_id` is known once `caller` is; the rest is read when asked."""
 
-    __slots__ = ("correlation_id", "headers", "identity", "max_body_bytes", "method", "receive", "scope", "send", "started", "status")
+    __slots__ = (
+        "client_id",
+        "correlation_id",
+        "headers",
+        "identity",
+        "max_body_bytes",
+        "method",
+        "receive",
+        "scope",
+        "send",
+        "started",
+        "status",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
         self.scope = scope
@@ -64,8 +67,9 @@ class Exchange:
         self.started = False
         self.status = 0
         self.identity: Identity | None = None
-        given = self.headers.get(b"x-correlation-id")
-        self.correlation_id = given.decode() if given is not None and _CORRELATION.fullmatch(given) else new_correlation_id()
+        self.client_id: str | None = None
+        self.correlation_id = _correlation_ids.choose(self.headers.get(HEADER))
+        current.set(self.correlation_id)  # for what the engines tell of this request
 
     # --- who calls -------------------------------------------------------------------------------------------------------
 
@@ -83,8 +87,8 @@ class Exchange:
             header_client=client.decode("latin-1") if client is not None else None,
             header_user=user.decode("latin-1") if user is not None else None,
         )
-        client_id = scope.clients[0] if len(scope.clients) == 1 else None
-        actor = Actor(identity.service, client_id, scope.users[0] if scope.users else None, self.correlation_id)
+        self.client_id = scope.clients[0] if len(scope.clients) == 1 else None
+        actor = Actor(identity.service, self.client_id, scope.users[0] if scope.users else None, self.correlation_id)
         return Caller(identity, scope, actor)
 
     def _refuse_repeated(self) -> None:
@@ -213,4 +217,4 @@ def key_of(raw: bytes) -> tuple[str, ...]:
     return (segment(raw),) if b"," not in raw else tuple([segment(part) for part in raw.split(b",")])
 
 
-__all__ = ["JSON", "PRIVATE", "VARY", "ClientGoneError", "Exchange", "RequestError", "key_of", "new_correlation_id", "segment"]
+__all__ = ["JSON", "PRIVATE", "VARY", "ClientGoneError", "Exchange", "RequestError", "key_of", "segment"]

@@ -78,8 +78,6 @@ def _announce(settings: Settings) -> None:
     lines = [f"Portico {__version__} ({settings.environment.value})", f"  API      {base}/api/db"]
     if settings.http.docs:
         lines.append(f"  Docs     {base}/docs")
-    if settings.http.console:
-        lines.append(f"  Console  {base}/console")
     lines.append(f"  Health   {base}/health")
     if settings.anonymous_service is not None:
         lines.append(f"Calls without a credential act as the service {settings.anonymous_service}: this is a development machine.")

@@ -55,7 +55,6 @@ class Http(Group):
     tls_key: str | None = Field(default=None, description="File with the certificate's private key.")
     cors_origins: tuple[str, ...] = Field(default=(), description="Origins that browsers may call from; none by default.")
     docs: bool = Field(default=True, description="Serve the interactive documentation at `/docs`.")
-    console: bool = Field(default=True, description="Serve the web console at `/console`.")
 
 
 class Store(Group):
