@@ -41,7 +41,7 @@ class ClientGoneError(Exception):
 
 
 class Exchange:
-    """One request: `method` and `headers` (names in lower case) are plain, `client_id` is known once `caller` is; the rest is read when asked."""
+    """One request. `method` and `headers` (names in lower case) are plain; `client_id` is known once `caller` is; the rest is read late."""
 
     __slots__ = (
         "client_id",
