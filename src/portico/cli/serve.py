@@ -90,11 +90,12 @@ def _run(settings: Settings) -> int:
     """Run the workers to their end; gives the exit code."""
     from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols  # noqa: PLC0415 - nothing else needs the server
     from granian.log import LogLevels  # noqa: PLC0415
-    from granian.server import Server  # noqa: PLC0415
+
+    from portico.cli.supervisor import Supervisor  # noqa: PLC0415
 
     http = settings.http
     refusals = _Refusals()
-    server = Server(
+    server = Supervisor(
         "portico.app:create_app",
         address=http.host,
         port=http.port,
@@ -144,9 +145,12 @@ def _server_log(settings: Settings) -> dict[str, object]:
 
 def _load(settings: Settings, refusals: _Refusals) -> App:
     """In a worker: the application, with the settings that were loaded already."""
+    from portico.cli.draining import Draining, begin_worker  # noqa: PLC0415
+
+    begin_worker()
     from portico.app import create_app  # noqa: PLC0415 - in the worker alone
 
-    return create_app(settings, refused=refusals.tell)
+    return Draining(create_app(settings, refused=refusals.tell))
 
 
 class _Refusals:
