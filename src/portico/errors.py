@@ -3,6 +3,7 @@
     PorticoError
     ├── ConfigurationError              the service cannot start as it is set up
     ├── MigrationError                  a migration cannot be run, or failed
+    ├── BackupError                     a backup cannot be made, or a file is not one that can be restored
     ├── RequestError                    the caller's request is at fault; nothing was written
     │   ├── InvalidRequest              cannot be understood
     │   │   ├── InvalidJson  InvalidParameter  InvalidCursor
@@ -64,6 +65,12 @@ class MigrationError(PorticoError):
     """A migration cannot be run, or failed and left nothing behind."""
 
     code = "migration_failed"
+
+
+class BackupError(PorticoError):
+    """A backup cannot be made or proven, or a file cannot be restored as asked; nothing was changed."""
+
+    code = "backup_failed"
 
 
 class RequestError(PorticoError):

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -19,11 +18,11 @@ REFUSED = ("short", "a" * 11, "password1234", "aaaaaaaaaaaaaaaa", "123456789012"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def served(portico: StartPortico, request: pytest.FixtureRequest) -> Iterator[PorticoProcess]:
+def served(portico: StartPortico, request: pytest.FixtureRequest) -> PorticoProcess:
     process = portico(request.param)
     process.client.post("/api/db/clients", json={"id": "acme", "name": "Acme"})
     process.client.headers["X-Client-ID"] = "acme"
-    yield process
+    return process
 
 
 def user(name: str, **more: object) -> dict[str, object]:
@@ -62,7 +61,8 @@ def hash_of(process: PorticoProcess, name: str) -> str | None:
 
 def opens(process: PorticoProcess, name: str, password: str) -> bool:
     found = hash_of(process, name)
-    assert found is not None and found.startswith("$argon2id$")
+    assert found is not None
+    assert found.startswith("$argon2id$")
     return PasswordHasher().verify(found, password)
 
 
@@ -72,11 +72,14 @@ def test_a_password_is_stored_as_an_argon2id_hash_however_it_is_written(served: 
     assert opens(served, "ann", GOOD)
 
     ok(client.post("/api/db/users", json=[user("ben", password=GOOD), user("cat"), user("dan", password=OTHER)]))
-    assert opens(served, "ben", GOOD) and opens(served, "dan", OTHER) and hash_of(served, "cat") is None
+    assert opens(served, "ben", GOOD)
+    assert opens(served, "dan", OTHER)
+    assert hash_of(served, "cat") is None
 
     lines = "\n".join(json.dumps(item) for item in (user("eve", password=GOOD), user("fay")))
     ok(client.post("/api/db/users/import", content=lines, headers={"Content-Type": "application/x-ndjson"}))
-    assert opens(served, "eve", GOOD) and hash_of(served, "fay") is None
+    assert opens(served, "eve", GOOD)
+    assert hash_of(served, "fay") is None
 
     ok(client.patch(f"/api/db/users/{ann['user_id']}", json={"password": OTHER}))
     assert opens(served, "ann", OTHER)
@@ -86,7 +89,8 @@ def test_a_password_is_stored_as_an_argon2id_hash_however_it_is_written(served: 
     assert opens(served, "ann", GOOD)
 
     ok(client.patch("/api/db/users?username=in.(cat,fay)", json={"password": OTHER}))
-    assert opens(served, "cat", OTHER) and opens(served, "fay", OTHER)
+    assert opens(served, "cat", OTHER)
+    assert opens(served, "fay", OTHER)
     ok(client.patch(f"/api/db/users/{ann['user_id']}", json={"password": None}))
     assert hash_of(served, "ann") is None
 
@@ -103,7 +107,10 @@ def test_neither_the_password_nor_its_hash_comes_back_or_is_kept_anywhere_else(s
     served.stop()
     seen.append(served.log_text())
     for text in seen:
-        assert GOOD not in text and OTHER not in text and "short-one" not in text and "argon2" not in text
+        assert GOOD not in text
+        assert OTHER not in text
+        assert "short-one" not in text
+        assert "argon2" not in text
 
 
 def test_the_hash_itself_can_be_neither_read_nor_written_nor_asked_about(served: PorticoProcess):
@@ -127,12 +134,15 @@ def test_a_password_that_breaks_the_policy_is_refused_and_nothing_is_written(por
         assert answer.status_code in (400, 422), (password, answer.text)
         assert str(password) not in answer.text
     own_name = client.post("/api/db/users", json=user("annabel.otherwise", password="annabel.otherwise"))
-    assert own_name.status_code == 422 and own_name.json()["error"]["code"] == "constraint_violated"
+    assert own_name.status_code == 422
+    assert own_name.json()["error"]["code"] == "constraint_violated"
     several = client.post("/api/db/users", json=[user("ann", password=GOOD), user("ben", password="password1234")])
-    assert several.status_code == 422 and several.json()["error"]["details"]["index"] == 1
+    assert several.status_code == 422
+    assert several.json()["error"]["details"]["index"] == 1
     imported = "\n".join(json.dumps(item) for item in (user("ann", password=GOOD), user("ben", password="short")))
     answer = client.post("/api/db/users/import", content=imported, headers={"Content-Type": "application/x-ndjson"})
-    assert answer.status_code == 422 and [line["line"] for line in answer.json()["error"]["details"]["errors"]] == [2]
+    assert answer.status_code == 422
+    assert [line["line"] for line in answer.json()["error"]["details"]["errors"]] == [2]
     assert all(row["username"] == "ada" for row in client.get("/api/db/users").json()["data"])
 
 
@@ -153,21 +163,24 @@ def test_any_collection_may_have_passwords(portico: StartPortico):
     }
     process = portico(config={"collections": [doors]})
     made = process.client.post("/api/db/doors", json={"code": GOOD})
-    assert made.status_code == 201 and set(made.json()["data"]) == {"id"}
+    assert made.status_code == 201
+    assert set(made.json()["data"]) == {"id"}
     assert process.client.get("/api/db/doors?select=code_hash").status_code == 403
 
 
 def test_the_openapi_document_says_that_a_password_is_only_written(portico: StartPortico):
     schemas = portico().client.get("/openapi.json").json()["components"]["schemas"]
     written = [schema["properties"]["password"] for schema in schemas.values() if "password" in schema.get("properties", {})]
-    assert written and all(member["writeOnly"] for member in written)
+    assert written
+    assert all(member["writeOnly"] for member in written)
     assert not any("password_hash" in schema.get("properties", {}) for schema in schemas.values())
 
 
 def test_a_user_has_a_name_by_which_to_find_it(served: PorticoProcess):
     client = served.client
     nobody = client.post("/api/db/users", json={"full_name": "Ann Other"})
-    assert nobody.status_code == 422 and re.search("username.*email", nobody.json()["message"])
+    assert nobody.status_code == 422
+    assert re.search("username.*email", nobody.json()["message"])
     assert client.post("/api/db/users", json={"full_name": "Ann Other", "email": None}).status_code == 422
     key = ok(client.post("/api/db/users", json={"full_name": "Ann Other", "email": "ann@example.org"}))["user_id"]
     assert client.put(f"/api/db/users/{key}", json={"full_name": "Ann Other"}).status_code == 422

@@ -15,6 +15,7 @@ STATUS: dict[type[PorticoError], int] = {
     e.PorticoError: 500,
     e.ConfigurationError: 500,
     e.MigrationError: 422,
+    e.BackupError: 500,
     e.RequestError: 400,
     e.InvalidRequest: 400,
     e.InvalidJson: 400,

@@ -42,6 +42,8 @@ def _check_database(settings: Settings, name: str) -> None:
         raise ConfigurationError(f"databases.{name}.pool_settings: min_connections is larger than max_connections.")
     if database.migration_connection_string is not None and database.migration_connection.type != database.type:
         raise ConfigurationError(f"databases.{name}: migration_connection_string is of another type than the database.")
+    if database.backup_connection_string is not None and database.backup_connection.type != database.type:
+        raise ConfigurationError(f"databases.{name}: backup_connection_string is of another type than the database.")
 
 
 def _check_named(settings: Settings, setting: str, name: str | None, types: frozenset[str], what: str) -> None:

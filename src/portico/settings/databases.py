@@ -50,6 +50,9 @@ class Database(Group):
     migration_connection_string: Secret | None = Field(
         default=None, description="URL of the login that may `SET ROLE` to the owner, for `init-db` and `migrate` only."
     )
+    backup_connection_string: Secret | None = Field(
+        default=None, description="URL of a login that reads everything (`backupuser`), for `backup` only; by default the one for migrations."
+    )
     pool_settings: Pool = Field(default=Pool(), description="Connection pool.")
     read_preference: ReadPreference = Field(default="primary", description="Where reads go.")
     write_concern: WriteConcern = Field(default="local", description="When a write counts as done; `majority` by default on MongoDB.")
@@ -73,6 +76,13 @@ class Database(Group):
         if self.migration_connection_string is None:
             return self.connection
         return ConnectionUrl.parse(self.migration_connection_string.current())
+
+    @property
+    def backup_connection(self) -> ConnectionUrl:
+        """The login for backups; the one for migrations where none is configured."""
+        if self.backup_connection_string is None:
+            return self.migration_connection
+        return ConnectionUrl.parse(self.backup_connection_string.current())
 
     def connection_to(self, replica: Replica) -> ConnectionUrl:
         """The connection to a replica: the primary's login and options, at the replica's address."""

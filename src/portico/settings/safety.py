@@ -76,7 +76,11 @@ def _secret_key(settings: Settings) -> Iterator[str]:
 
 def _database(settings: Settings, name: str, database: Database) -> Iterator[str]:
     path = ("databases", name)
-    urls = {"connection_string": database.connection_string, "migration_connection_string": database.migration_connection_string}
+    urls = {
+        "connection_string": database.connection_string,
+        "migration_connection_string": database.migration_connection_string,
+        "backup_connection_string": database.backup_connection_string,
+    }
     for key, secret in urls.items():
         if secret is None:
             continue

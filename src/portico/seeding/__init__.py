@@ -1,0 +1,1 @@
+"""Sample data for the built-in collections: believable, as much as is asked for, and the same for the same seed."""
