@@ -52,6 +52,10 @@ def _grant(connection: sa.Connection) -> None:
         statements += [
             f"GRANT USAGE ON SCHEMA {SCHEMA} TO {BACKUP_ROLE}",
             f"GRANT SELECT ON ALL TABLES IN SCHEMA {SCHEMA} TO {BACKUP_ROLE}",
+            # A backup holds the state of the sequences too, and what is added to the schema later.
+            f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {BACKUP_ROLE}",
+            f"ALTER DEFAULT PRIVILEGES IN SCHEMA {SCHEMA} GRANT SELECT ON TABLES TO {BACKUP_ROLE}",
+            f"ALTER DEFAULT PRIVILEGES IN SCHEMA {SCHEMA} GRANT SELECT ON SEQUENCES TO {BACKUP_ROLE}",
         ]
     for statement in statements:
         connection.execute(sa.text(statement))
