@@ -10,7 +10,8 @@ from tests.servers.portico import PorticoProcess
 pytestmark = pytest.mark.database
 
 COLLECTIONS = (
-    "clients", "users", "user_identities", "document_metadata", "documents", "wireframes", "conversations", "messages", "diagrams", "events",
+    "clients", "users", "user_identities", "document_metadata", "documents",
+    "wireframes", "conversations", "messages", "diagrams", "events",
 )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ class Database(Group):
         default=None, description="URL of the login that may `SET ROLE` to the owner, for `init-db` and `migrate` only."
     )
     backup_connection_string: Secret | None = Field(
-        default=None, description="URL of a login that reads everything (`backupuser`), for `backup` only; by default the one for migrations."
+        default=None, description="URL of a login that reads every row (`backupuser`), for `backup`; by default the one for migrations."
     )
     pool_settings: Pool = Field(default=Pool(), description="Connection pool.")
     read_preference: ReadPreference = Field(default="primary", description="Where reads go.")
