@@ -148,7 +148,7 @@ class SqliteGrammar:
         """A stored value of a type as the answer shows it; what does not fit its type is shown as it is."""
         column = self.clean(column)
         if kind.array or kind.base is Base.JSON:
-            return self._json(column)
+            return self._json(column, kind)
         match kind.base:
             case Base.BINARY:
                 return sa.func.portico_base64(column)
@@ -164,9 +164,11 @@ class SqliteGrammar:
             return self._plain(_NORMALISE[kind.base](column))
         return self._plain(column)
 
-    def _json(self, column: Expression) -> Expression:
+    def _json(self, column: Expression, kind: FieldType) -> Expression:
         if self.safe:
             return sa.func.json(sa.func.portico_document_json(column))
+        if not is_foreign(kind):
+            return sa.func.json(column)  # Portico wrote it; what is malformed all the same is read again with care
         return sa.case((sa.func.json_valid(column) == sa.literal_column("1"), sa.func.json(column)), else_=column)
 
     def _boolean(self, column: Expression, kind: FieldType) -> Expression:
