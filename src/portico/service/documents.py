@@ -9,7 +9,7 @@ Writes go the same way, in `writes.py`.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -175,11 +175,34 @@ class Documents:
 
     def export(self, caller: Caller, name: str, asked: Asked = ALL) -> AsyncIterator[bytes]:
         """Every document that matches, as NDJSON; permissions and names are checked before the first chunk is asked for."""
+        return self._exported(caller, name, asked, self._stream(caller, name, asked))
+
+    def _stream(self, caller: Caller, name: str, asked: Asked) -> AsyncIterator[bytes]:
         collection = self.plans.collection(name)
         context = self.plans.context(caller, collection, Permission.EXPORT)
         bound = self.plans.bind(context, replace(asked.parse(), limit=None, offset=None, cursor=None))
         plan = context.engine.compile(tenancy.export(bound.query, context.rule))
         return context.engine.stream(plan, Call(bound.values(asked.values), caller.scope, caller.actor))
+
+    async def _exported(self, caller: Caller, name: str, asked: Asked, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The chunks of a stream; begun once more with a new catalog where the schema was changed before the first."""
+        for again in (True, False):
+            begun = False
+            try:
+                async for chunk in stream:
+                    begun = True
+                    yield chunk
+            except SchemaChanged:
+                if begun or not again:
+                    raise
+            else:
+                return
+            finally:
+                # A reader that leaves ends the engine's stream at once, not when it is collected.
+                if isinstance(stream, AsyncGenerator):
+                    await stream.aclose()
+            await self.reload()
+            stream = self._stream(caller, name, asked)
 
     async def run(self, caller: Caller, prepare: Callable[[], tuple[Plan, tuple[object, ...]]]) -> Answer:
         """Prepare and run one call; once more with a new catalog where its statement was older than the schema."""

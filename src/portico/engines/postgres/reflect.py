@@ -41,6 +41,7 @@ WITH RECURSIVE base (oid, type, depth) AS (
 SELECT a.attrelid AS table, a.attnum AS number, a.attname AS name, a.attnotnull OR d.typnotnull AS required, a.attidentity AS identity,
        a.attgenerated <> '' AS computed, pg_get_expr(f.adbin, f.adrelid) AS default,
        CASE WHEN a.attidentity <> '' THEN pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) END AS sequence,
+       a.attidentity <> '' AND has_sequence_privilege(pg_get_serial_sequence(a.attrelid::regclass::text, a.attname), 'USAGE') AS may_count,
        format_type(a.atttypid, a.atttypmod) AS declared, r.depth > 0 AS is_domain,
        t.typname AS type, t.typtype = 'e' AS is_enum, t.typcategory = 'A' AND t.typelem <> 0 AS is_array, a.attndims > 1 AS is_nested,
        CASE WHEN r.depth > 0 THEN d.typtypmod ELSE a.atttypmod END AS modifier,
@@ -177,6 +178,9 @@ def _field(row: asyncpg.Record, *, unique: bool, reference: Reference | None) ->
     default: Default | None = None
     if row["computed"]:
         default = None
+    elif row["sequence"] is not None and not row["may_count"]:
+        # An insert counts an identity up by itself, whoever asks; to ask for the number first needs a right to the sequence.
+        default = Default("database")
     elif row["sequence"] is not None:
         default = Default("database", "nextval('" + row["sequence"].replace("'", "''") + "'::regclass)")
     elif row["default"] is not None:

@@ -116,7 +116,8 @@ def compile_list(query: ListPage, scope: Scope, *, safe: bool) -> ReadStatements
     if bound.offset is not None:
         statement = statement.offset(source.binder(bound.offset))
     total = compile_count(Count(_uncounted(bound), query.rule), scope).total if bound.count is not None else None
-    kinds = tuple(item.target.type for item in _own_order(bound))
+    # Without a key nothing says which of equal rows come after a page: no cursor follows it.
+    kinds = tuple(item.target.type for item in _own_order(bound)) if bound.collection.primary_key else ()
     return ReadStatements(source.binder.statement(statement), total, source.carried_kind, kinds)
 
 
