@@ -19,6 +19,7 @@ from portico.query.bound import Bound, BoundQuery, Coercer, Conjunction, Paramet
 from portico.query.capabilities import Capability
 from portico.query.cursor import CursorState
 from portico.query.limits import Limits
+from portico.query.names import Resolve
 from portico.query.scoped import Assignment, ParentRule, ScopedQuery, ScopeRule
 from portico.service import tenancy
 from portico.service.authorize import Access, effective, require
@@ -145,7 +146,7 @@ class Plans:
     def bind(self, context: Context, query: ast.Query, cursor: CursorState | None = None) -> Bound:
         """Resolve a query for its caller, with the service's row filters in it."""
         collection = context.collection
-        bound = bind(query, collection, hidden=context.access.hidden, limits=self.limits, cursor=cursor)
+        bound = bind(query, collection, hidden=context.access.hidden, limits=self.limits, cursor=cursor, resolve=_includes(context.engine))
         filters, sources, coercers = self.row_filters(context, len(bound.sources))
         if not filters:
             return bound
@@ -194,6 +195,15 @@ class Plans:
         """Every collection of the snapshot in force."""
         catalog = self._catalog()
         return tuple(found for name in catalog.names if (found := catalog.get(name)) is not None)
+
+
+def _includes(engine: Engine) -> Resolve:
+    """Includes are understood, and not served yet: each is refused by the capability that it would need."""
+
+    def resolve(_: str) -> tuple[Collection, frozenset[str]] | None:
+        raise NotSupported(Capability.EMBEDDING, engine.kind, message="Related documents are not included yet.")
+
+    return resolve
 
 
 __all__ = ["Asked", "Context", "ParseFilter", "Plan", "Plans"]
