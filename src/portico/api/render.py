@@ -26,7 +26,7 @@ def envelope(data: bytes | str, message: str, correlation_id: str, page: bytes |
 
     Args:
         data: JSON as the database made it.
-        message: a sentence that stands in JSON as it is: without quotes, backslashes and control characters (see `json_text`).
+        message: a sentence that stands in JSON as it is: without quotes, backslashes and control characters.
         correlation_id: as the middleware chose it.
         page: what `page_part` gives, for lists.
     """
@@ -42,11 +42,6 @@ def page_part(page: Page, limit: int, next_cursor: str | None) -> bytes:
     count = "null" if page.total is None else str(page.total)
     cursor = "null" if next_cursor is None else f'"{next_cursor}"'
     return f'"page":{{"limit":{limit},"count":{count},"next_cursor":{cursor}}}'.encode()
-
-
-def json_text(text: str) -> str:
-    """A text made fit for `envelope`'s message, for those that hold names."""
-    return orjson.dumps(text.encode("utf-8", "replace").decode()).decode()[1:-1]
 
 
 def to_json(value: object) -> bytes:

@@ -42,10 +42,6 @@ class Catalog:
         """The collections by database, schema and table."""
         return {(item.database, item.schema, item.table): item for item in self.collections.values()}
 
-    def of_database(self, database: str) -> tuple[Collection, ...]:
-        """The collections that one database holds."""
-        return tuple(item for item in self.collections.values() if item.database == database)
-
 
 class Reflecting(Protocol):
     """The part of an engine that the catalog needs."""

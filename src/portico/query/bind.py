@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from portico.errors import CollectionNotFound, InvalidCursor, InvalidParameter, InvalidRequest, OutOfRange, WrongType
 from portico.model.collection import Collection, Relation
@@ -13,7 +13,6 @@ from portico.query.bound import (
     BoundFilter,
     BoundQuery,
     Coercer,
-    Conjunction,
     Embedded,
     Keyset,
     Order,
@@ -23,7 +22,7 @@ from portico.query.bound import (
     Target,
 )
 from portico.query.coerce import text_coercer
-from portico.query.conditions import TEXT, FilterBinder, Parameters, group
+from portico.query.conditions import TEXT, FilterBinder, Parameters
 from portico.query.cursor import CursorState, cursor_coercer
 from portico.query.limits import DEFAULT_LIMITS, Limits
 from portico.query.names import Names, Resolve, cast_type
@@ -76,13 +75,6 @@ def bind_filter(
     unseen = frozenset[str]() if hidden is None else hidden | collection.security.hidden
     predicate = FilterBinder(parameters, limits).bind(node, Names(collection, unseen))
     return BoundFilter(predicate, tuple(parameters.sources), tuple(parameters.coercers))
-
-
-def narrow(bound: Bound, extra: BoundFilter) -> Bound:
-    """`bound`, and `extra` must hold too: bound with ``first=len(bound.sources)``, from raw values of the same call or with fixed ones."""
-    query = bound.query
-    predicate = extra.predicate if query.filter is None else group([query.filter, extra.predicate], Conjunction)
-    return Bound(replace(query, filter=predicate), bound.sources + extra.sources, bound.coercers + extra.coercers)
 
 
 def key_coercers(collection: Collection) -> tuple[Coercer, ...]:

@@ -16,7 +16,6 @@ from portico.engines.postgres.estimates import estimate, set_scope
 from portico.engines.postgres.statement import Statement
 from portico.engines.sql.references import unknown_reference
 from portico.errors import (
-    DocumentNotFound,
     ForeignTenant,
     InternalError,
     PorticoError,
@@ -193,4 +192,4 @@ def changed(query: Change | Delete, rows: Sequence[asyncpg.Record], call: Call) 
     return Changed(len(rows), body)
 
 
-__all__ = ["DocumentNotFound", "create_together", "in_scope", "needs_transaction", "run_alone", "run_joint", "set_scope"]
+__all__ = ["create_together", "in_scope", "needs_transaction", "run_alone", "run_joint", "set_scope"]

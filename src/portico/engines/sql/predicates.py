@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol, cast
+from typing import Protocol, cast
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
@@ -114,16 +114,13 @@ def ordering(
     return keys
 
 
-Branch = Condition
-
-
-def keyset_branches(keyset: Keyset, order: tuple[Order, ...], columns: Columns, bind: Bind, grammar: Grammar) -> list[Branch]:
+def keyset_branches(keyset: Keyset, order: tuple[Order, ...], columns: Columns, bind: Bind, grammar: Grammar) -> list[Condition]:
     """The ranges of rows that come after the keyset's row: one for each equal prefix, disjoint, in any order.
 
     Each is a range of an index on the order's keys, so that a page reads no more rows than it gives (the one condition with
     OR that says the same reads every row before the page).
     """
-    branches: list[Branch] = []
+    branches: list[Condition] = []
     prefix: list[Condition] = []
     for item, value in zip(order, keyset.values, strict=True):
         left = grammar.comparable(item.target, columns)
@@ -156,6 +153,3 @@ def row_comparison(keyset: Keyset, order: tuple[Order, ...], columns: Columns, b
 def nullable_key(item: Order) -> bool:
     """Whether a sort key can be NULL."""
     return item.target.field is None or item.target.field.nullable or bool(item.target.steps)
-
-
-Quantifier = Literal["any", "all"]
