@@ -20,12 +20,16 @@ from portico.errors import (
     OutcomeUnknown,
     PorticoError,
     SchemaChanged,
+    StaleSnapshot,
     StatementTimeout,
     Unavailable,
 )
 from portico.query.scoped import Create
 
 T = TypeVar("T")
+
+MOST_COLLISIONS = 3
+"""How often a call that the server rolled back for another's sake is run again."""
 
 
 class Runner:
@@ -52,7 +56,16 @@ class Runner:
             return error
 
     async def _alone(self, plan: PostgresPlan, call: Call, timeout: float) -> Answer:
-        """One call's statement: committed on return, or rolled back and raised."""
+        """One call's statement: committed on return, or rolled back and raised. The victim of a deadlock runs again."""
+        for _ in range(MOST_COLLISIONS):
+            try:
+                return await self._once(plan, call, timeout)
+            except StaleSnapshot:
+                # The server chose it to end a deadlock, with a change of the schema for instance, and rolled it back.
+                continue
+        return await self._once(plan, call, timeout)
+
+    async def _once(self, plan: PostgresPlan, call: Call, timeout: float) -> Answer:
         try:
             return await self._way(plan)(plan, call, timeout)
         except DatabaseUnavailable:
