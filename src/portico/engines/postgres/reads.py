@@ -14,7 +14,7 @@ from sqlalchemy.sql.selectable import LateralFromClause
 from portico.engines.postgres.scoping import Guard, Whose, guard, settings, whose
 from portico.engines.postgres.statement import Statement, each, fixed, plain, statement
 from portico.engines.postgres.types import typed
-from portico.engines.sql.predicates import Bind, Columns, Grammar, keyset_branches, nullable_key, ordering, predicate, row_comparison
+from portico.engines.sql.predicates import Bind, Columns, Grammar, keyset_ranges, nullable_key, ordering, predicate, row_comparison
 from portico.errors import NotSupported
 from portico.model.collection import Collection, Relation
 from portico.model.field import Field, FieldType
@@ -252,10 +252,12 @@ class Reads:
         assert query.keyset is not None and query.limit is not None, "only pages after a key are made of ranges"  # noqa: PT018
         one_more = frame.bind(query.limit) + ONE
         sort = [self.grammar.comparable(item.target, columns).label(f"o{place}") for place, item in enumerate(query.order)]
-        order = ordering(query.order, columns, self.grammar, nullable_key)
         guarded = guarded.add_columns(*sort)
-        branches = keyset_branches(query.keyset, query.order, columns, frame.bind, self.grammar) or [sa.false()]
-        ranges = [sa.select(guarded.where(branch).order_by(*order).limit(one_more).subquery()) for branch in branches]
+        found = keyset_ranges(query.keyset, query.order, columns, frame.bind, self.grammar) or [(sa.false(), query.order)]
+        ranges = [
+            sa.select(guarded.where(branch).order_by(*ordering(order, columns, self.grammar, nullable_key)).limit(one_more).subquery())
+            for branch, order in found
+        ]
         both = sa.union_all(*ranges).subquery("ranges")
         again = []
         for place, item in enumerate(query.order):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol, cast
 
 import sqlalchemy as sa
@@ -121,13 +122,24 @@ def keyset_branches(keyset: Keyset, order: tuple[Order, ...], columns: Columns, 
     OR that says the same reads every row before the page).
     """
     branches: list[Condition] = []
+    return [condition for condition, _ in keyset_ranges(keyset, order, columns, bind, grammar)]
+
+
+def keyset_ranges(
+    keyset: Keyset, order: tuple[Order, ...], columns: Columns, bind: Bind, grammar: Grammar
+) -> list[tuple[Branch, tuple[Order, ...]]]:
+    """As `keyset_branches`, each with the order in which an index gives its rows.
+
+    In a range every leading key is either null or not, so where NULLs belong need not be said of it; said, it would hide the index.
+    """
+    ranges: list[tuple[Branch, tuple[Order, ...]]] = []
     prefix: list[Condition] = []
-    for item, value in zip(order, keyset.values, strict=True):
+    for place, (item, value) in enumerate(zip(order, keyset.values, strict=True), start=1):
         left = grammar.comparable(item.target, columns)
-        after = _after(left, item, value, bind)
-        branches.extend(sa.and_(*prefix, condition) for condition in after)
+        settled = tuple(replace(key, nulls_first=key.descending) for key in order[:place]) + order[place:]
+        ranges.extend((sa.and_(*prefix, condition), settled) for condition in _after(left, item, value, bind))
         prefix.append(left.is_(None) if value is None else left == bind(value))
-    return branches
+    return ranges
 
 
 def _after(left: Expression, item: Order, value: Parameter | None, bind: Bind) -> list[Condition]:
