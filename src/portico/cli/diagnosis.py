@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from portico.catalog.catalog import Catalog, LiveCatalog, Served
 from portico.catalog.check import TENANT_TYPES
+from portico.catalog.names import RESERVED
 from portico.cli.auditing import audit_answers
 from portico.engines.base import Engine
 from portico.engines.postgres.engine import PostgresEngine
@@ -136,14 +137,34 @@ def _of_collection(collection: Collection) -> Iterator[Finding]:
         yield Finding(Severity.NOTE, subject, text)
 
 
+def _unread(subject: str, collection: Collection, guard: Guards) -> Iterator[Finding]:
+    if guard.unreadable:
+        text = f"the role may not read {', '.join(guard.unreadable)}: these are not served."
+        yield Finding(Severity.NOTE, subject, text, "Grant SELECT where services are to read them.")
+    if guard.enabled and not guard.policies:
+        text = "row-level security is on and no policy lets anybody see a row."
+        yield Finding(Severity.WARNING, subject, text, "Write a policy, or switch it off.")
+    for name in guard.cascading:
+        text = f"the reference {name} has several columns: the database performs its rule, without audit rows."
+        yield Finding(Severity.WARNING, subject, text, "Delete what refers to a document before the document.")
+    if collection.origin == "discovered" and collection.table in RESERVED:
+        yield Finding(Severity.NOTE, subject, f"the API uses the path {collection.table}, so the table is reached under this name.")
+
+
 def _unguarded(catalog: Catalog, database: str, guards: Sequence[Guards]) -> Iterator[Finding]:
     for guard in guards:
         collection = catalog.by_table.get((database, guard.schema, guard.table))
         if collection is None:
+            if not guard.readable:
+                text = "the role may not read it, so it is not served."
+                yield Finding(Severity.NOTE, f"table {guard.schema}.{guard.table}", text, "Grant SELECT where services are to read it.")
             continue
         subject = f"collection {collection.name}"
+        yield from _unread(subject, collection, guard)
         scoped = collection.security.access_control in {"tenant", "owner", "relation"}
-        if guard.is_view and not guard.invoker:
+        if guard.is_kept:
+            yield Finding(Severity.WARNING, subject, "a materialized view keeps its rows apart from the policies of what it reads.")
+        elif guard.is_view and not guard.invoker:
             text = "the view runs with its owner's rights, past the policies of what it reads."
             remedy = f"ALTER VIEW {guard.schema}.{guard.table} SET (security_invoker = true)."
             yield Finding(Severity.WARNING, subject, text, remedy)

@@ -34,7 +34,12 @@ ORDER BY 1 LIMIT 1"""
 
 # A view runs with its owner's rights unless it is told otherwise, and so past the policies of what it reads.
 _GUARDS = """
-SELECT n.nspname AS schema, c.relname AS name, c.relkind IN ('v', 'm') AS is_view,
+SELECT n.nspname AS schema, c.relname AS name, c.relkind IN ('v', 'm') AS is_view, c.relkind = 'm' AS is_kept,
+       has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT') AS readable,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+             AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT') ORDER BY a.attnum) AS unreadable,
+       ARRAY(SELECT k.conname::text FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f' AND k.conparentid = 0
+             AND k.confdeltype <> 'a' AND k.confdeltype <> 'r' AND cardinality(k.conkey) > 1 ORDER BY k.conname) AS cascading,
        c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,
        coalesce('security_invoker=true' = ANY (c.reloptions) OR 'security_invoker=on' = ANY (c.reloptions), false) AS invoker,
        (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid) AS policies,
@@ -51,6 +56,8 @@ class Guards:
     """How a table or view is guarded.
 
     Attributes:
+        is_kept: a materialized view. readable: the role may read some of it; unreadable: the columns that it may not.
+        cascading: foreign keys of several columns that the database itself performs on a delete.
         enabled, forced: row-level security is on, and binds the owner too. policies: how many it has.
         invoker: a view runs with the rights of who asks.
         loose: columns whose collation takes different texts for equal. unwritable: columns that the role may neither insert nor update.
@@ -59,6 +66,10 @@ class Guards:
     schema: str
     table: str
     is_view: bool
+    is_kept: bool
+    readable: bool
+    unreadable: tuple[str, ...]
+    cascading: tuple[str, ...]
     enabled: bool
     forced: bool
     policies: int
@@ -75,7 +86,8 @@ async def guards(connection: Connection, schemas: Sequence[str]) -> tuple[Guards
         raise lost(error, writing=False) from error
     return tuple(
         Guards(
-            row["schema"], row["name"], row["is_view"], row["enabled"], row["forced"], row["policies"], row["invoker"],
+            row["schema"], row["name"], row["is_view"], row["is_kept"], row["readable"], tuple(row["unreadable"]), tuple(row["cascading"]),
+            row["enabled"], row["forced"], row["policies"], row["invoker"],
             tuple(row["loose"]), tuple(row["unwritable"]),
         )
         for row in rows

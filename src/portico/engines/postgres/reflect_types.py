@@ -41,7 +41,7 @@ def field_type(row: Mapping[str, object]) -> FieldType:
     labels = tuple(row["labels"]) if isinstance(row["labels"], list) else ()
     if row["is_array"] and row["is_nested"]:
         # An array's type does not say how deep it is; what is declared as an array of arrays is given and taken as its text.
-        return FieldType(Base.NATIVE, native=str(row["declared"]))
+        return FieldType(Base.NATIVE, native=f"{row['declared']}[]")
     if row["is_array"]:
         declared = str(row["element_declared"])
         return _scalar(str(row["element"]), declared, modifier, labels if row["element_is_enum"] else (), array=True)
