@@ -4,6 +4,8 @@ import gzip
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from portico.settings.keyring import MasterKey
 from tests.conftest import StartPortico
 from tests.process.backups import SECRET, Place, backup_server, hashes, place_on_postgres, place_on_sqlite
 from tests.servers.postgres import PostgresServer
+from tests.servers.waiting import wait_until
 
 pytestmark = pytest.mark.database
 
@@ -315,3 +318,17 @@ def test_a_file_that_others_made_comes_back_byte_for_byte(portico: StartPortico,
             assert repr(one.execute(statement).fetchall()) == repr(two.execute(statement).fetchall())
         assert two.execute("SELECT hex(b) FROM t WHERE a = 12").fetchone() == ("FF27",)
         assert two.execute("SELECT rowid FROM words WHERE words MATCH 'blue'").fetchall() == [(1,)]
+
+
+def test_a_backup_that_is_ended_half_way_leaves_nothing(portico: StartPortico):
+    place = place_on_sqlite(portico)
+    with closing(sqlite3.connect(place.url().removeprefix("sqlite:///"))) as connection:
+        connection.execute("CREATE TABLE blobs (b BLOB)")
+        connection.executemany("INSERT INTO blobs VALUES (randomblob(1000000))", [()] * 60)
+        connection.commit()
+    command = [sys.executable, "-m", "portico", "backup", "--config", str(place.process.config_file), "--output", str(place.backups)]
+    running = subprocess.Popen(command, cwd=place.process.folder, env=place.process.environment, stderr=subprocess.DEVNULL)
+    wait_until(lambda: list(place.backups.glob(".main_backup_*")), what="the unfinished backup")
+    running.terminate()
+    assert running.wait(30) == 143
+    assert list(place.backups.iterdir()) == []

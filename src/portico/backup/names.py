@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ENCRYPTED = ".enc"
 CHECKSUM = ".sha256"
 PARTIAL = ".partial"
+COPIES = ".copy-"
+"""What the names of folders begin with in which a running backup keeps its copies."""
+
+_UNFINISHED = timedelta(days=1)
 _MOMENT = "%Y%m%d_%H%M%S"
 
 
@@ -29,6 +34,9 @@ def remove_old(folder: Path, database: str, *, days: float, now: datetime) -> tu
     """
     pattern = re.compile(rf"\.?{re.escape(database)}_backup_(\d{{8}}_\d{{6}})\.sql\.gz(?:\.enc)?(\.partial)?")
     removed: list[str] = []
+    for copies in folder.glob(f"{COPIES}*"):
+        if copies.stat().st_mtime < (now - _UNFINISHED).timestamp():
+            shutil.rmtree(copies, ignore_errors=True)
     for file in sorted(folder.iterdir()):
         match = pattern.fullmatch(file.name)
         if match is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from portico import __version__
 from portico.backup import postgres, postgres_restore, sqlite
 from portico.backup.file import Advance, Header, Written, open_backup, verify, write_backup
-from portico.backup.names import backup_name, remove_old
+from portico.backup.names import COPIES, backup_name, remove_old
 from portico.errors import BackupError, ConfigurationError
 from portico.settings.keyring import MasterKey
 from portico.store.schema import store_path
@@ -66,7 +66,7 @@ def take(source: Source, folder: Path, *, key: MasterKey | None, keep_days: floa
     taken_at = now.isoformat(timespec="seconds")
     if source.file is not None:
         header = Header("sqlite", source.name, taken_at, __version__)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".copy-") as copies:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=COPIES) as copies:
             written = write_backup(file, header, _sqlite_text(source.file, Path(copies), advance), key=key, advance=lambda _: None)
     else:
         surveyed = postgres.survey(source.url)

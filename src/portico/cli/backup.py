@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from portico.backup.run import Source, Taken, size_of, take
-from portico.cli.common import ConfigOption, JsonOption, load_settings, print_json
+from portico.cli.common import ConfigOption, JsonOption, end_tidily, load_settings, print_json
 from portico.cli.init_db import DatabaseOption
 from portico.cli.progress import progress
 from portico.cli.sql_databases import sql_databases
@@ -36,6 +36,7 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Back up the SQL databases while they are in use: consistent, compressed, with checksums, and read again before old ones go."""
+    end_tidily()
     settings = load_settings(config)
     key = master_key(settings) if encrypt else None
     answers = {}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from enum import IntEnum
 from pathlib import Path
@@ -30,6 +31,11 @@ class ExitCode(IntEnum):
 def load_settings(config: Path | None) -> Settings:
     """The settings of this process. Raises ConfigurationError, which `main` prints."""
     return load(config, os.environ)
+
+
+def end_tidily() -> None:
+    """Let SIGTERM end the command as an error does, so that what it was making is removed."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def print_json(value: object) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from portico.backup.file import Header, read_header, verify
 from portico.backup.run import Source, restore
-from portico.cli.common import ConfigOption, JsonOption, load_settings, print_json
+from portico.cli.common import ConfigOption, JsonOption, end_tidily, load_settings, print_json
 from portico.cli.progress import progress
 from portico.cli.sql_databases import sql_databases
 from portico.errors import ConfigurationError
@@ -39,6 +39,7 @@ def restore_backup(
     as_json: JsonOption = False,
 ) -> None:
     """Restore a backup into an empty database. A file that is truncated, changed or not Portico's is refused before anything is touched."""
+    end_tidily()
     settings = load_settings(config)
     keys = settings.keyring.keys
     started = time.monotonic()
