@@ -121,18 +121,17 @@ def keyset_branches(keyset: Keyset, order: tuple[Order, ...], columns: Columns, 
     Each is a range of an index on the order's keys, so that a page reads no more rows than it gives (the one condition with
     OR that says the same reads every row before the page).
     """
-    branches: list[Condition] = []
     return [condition for condition, _ in keyset_ranges(keyset, order, columns, bind, grammar)]
 
 
 def keyset_ranges(
     keyset: Keyset, order: tuple[Order, ...], columns: Columns, bind: Bind, grammar: Grammar
-) -> list[tuple[Branch, tuple[Order, ...]]]:
+) -> list[tuple[Condition, tuple[Order, ...]]]:
     """As `keyset_branches`, each with the order in which an index gives its rows.
 
     In a range every leading key is either null or not, so where NULLs belong need not be said of it; said, it would hide the index.
     """
-    ranges: list[tuple[Branch, tuple[Order, ...]]] = []
+    ranges: list[tuple[Condition, tuple[Order, ...]]] = []
     prefix: list[Condition] = []
     for place, (item, value) in enumerate(zip(order, keyset.values, strict=True), start=1):
         left = grammar.comparable(item.target, columns)
