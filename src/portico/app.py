@@ -173,7 +173,8 @@ def build(settings: Settings, emit: Emit) -> Service:
 def assemble(service: Service) -> App:
     """The ASGI application around a service: the dispatcher first, and the control plane for the rest."""
     settings = service.settings
-    collections = Collections(service.documents, service.writes, Imports(service.writes))
+    imports = Imports(service.writes)
+    collections = Collections(service.documents, service.writes, imports, send_timeout=settings.http.send_timeout_seconds)
     control = Control(
         authenticator=service.authenticator,
         health=service.health,

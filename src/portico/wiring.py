@@ -96,13 +96,15 @@ def _postgres(settings: Settings, name: str, secret: bytes, emit: Emit) -> Engin
         pooler_prepared=database.pooler_prepared,
         synchronous_commit=_SYNCHRONOUS_COMMIT[database.write_concern],
     )
-    return PostgresEngine(name, options, schemas=postgres_schemas(settings, name), secret=secret, emit=emit)
+    schemas, most = postgres_schemas(settings, name), settings.limits.delete_cascade_rows
+    return PostgresEngine(name, options, schemas=schemas, secret=secret, emit=emit, most_cascaded=most)
 
 
 def _sqlite(settings: Settings, name: str, secret: bytes, emit: Emit) -> Engine:
     from portico.engines.sqlite.engine import SqliteEngine, SqliteOptions  # noqa: PLC0415
 
-    options = SqliteOptions(statement_timeout=settings.limits.statement_timeout_seconds)
+    limits = settings.limits
+    options = SqliteOptions(statement_timeout=limits.statement_timeout_seconds, most_cascaded=limits.delete_cascade_rows)
     return cast("Engine", SqliteEngine(name, settings.databases[name].connection.database, secret=secret, emit=emit, options=options))
 
 

@@ -25,12 +25,16 @@ COUNTED = frozenset({"count"})
 
 
 class Collections:
-    """Handlers of documents of any collection. Each answers its exchange; errors are raised to the dispatcher."""
+    """Handlers of documents of any collection. Each answers its exchange; errors are raised to the dispatcher.
 
-    def __init__(self, documents: Documents, writes: Writes, imports: Imports) -> None:
+    `send_timeout` is how many seconds an export waits for a caller who does not read.
+    """
+
+    def __init__(self, documents: Documents, writes: Writes, imports: Imports, *, send_timeout: float) -> None:
         self._documents = documents
         self._writes = writes
         self._imports = imports
+        self._send_timeout = send_timeout
 
     async def all(self, exchange: Exchange, caller: Caller, name: str) -> None:
         """`/api/db/{collection}`."""
@@ -79,7 +83,7 @@ class Collections:
                 )
             case b"export":
                 exchange.allow("GET")
-                await export(exchange, caller, name, self._documents)
+                await export(exchange, caller, name, self._documents, send_timeout=self._send_timeout)
             case b"import":
                 exchange.allow("POST")
                 self._no_parameters(exchange)

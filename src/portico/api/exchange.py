@@ -37,7 +37,7 @@ _correlation_ids = CorrelationIds()
 
 
 class ClientGoneError(Exception):
-    """The caller closed the connection before its body had arrived: there is nobody to answer."""
+    """The caller closed the connection before its body had arrived, or no longer reads: there is nobody to answer."""
 
 
 class Exchange:

@@ -19,19 +19,18 @@ from portico.service.imports import Imports
 from portico.syntax import postgrest
 
 NDJSON = b"application/x-ndjson"
-SEND_SECONDS = 10.0
 SPOOL_BYTES = 1_048_576
 MOST_LINE_BYTES = 10_485_760
 _TAKEN = frozenset({NDJSON, b"application/ndjson", b"application/jsonl"})
 EXPORT_CLAUSES = postgrest.CLAUSES - {"limit", "offset", "cursor", "count"}
 
 
-async def export(exchange: Exchange, caller: Caller, name: str, documents: Documents) -> None:
-    """Answer every document that matches, a line each. A caller who reads nothing for ten seconds, or leaves, ends it."""
+async def export(exchange: Exchange, caller: Caller, name: str, documents: Documents, *, send_timeout: float) -> None:
+    """Answer every document that matches, a line each. A caller who reads nothing for `send_timeout` seconds, or leaves, ends it."""
     chunks = documents.export(caller, name, exchange.asked(EXPORT_CLAUSES))
     gone = asyncio.ensure_future(_disconnected(exchange))
     try:
-        await _send_chunks(exchange, chunks, gone)
+        await _send_chunks(exchange, chunks, gone, send_timeout)
     finally:
         gone.cancel()
         close = getattr(chunks, "aclose", None)
@@ -39,7 +38,7 @@ async def export(exchange: Exchange, caller: Caller, name: str, documents: Docum
             await close()
 
 
-async def _send_chunks(exchange: Exchange, chunks: AsyncIterator[bytes], gone: asyncio.Future[None]) -> None:
+async def _send_chunks(exchange: Exchange, chunks: AsyncIterator[bytes], gone: asyncio.Future[None], send_timeout: float) -> None:
     first = await anext(chunks, b"")  # an error comes before the answer has begun
     exchange.started = True
     exchange.status = 200
@@ -47,8 +46,11 @@ async def _send_chunks(exchange: Exchange, chunks: AsyncIterator[bytes], gone: a
     await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
     chunk = first
     while chunk and not gone.done():
-        async with asyncio.timeout(SEND_SECONDS):
-            await exchange.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        try:
+            async with asyncio.timeout(send_timeout):
+                await exchange.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except TimeoutError:
+            raise ClientGoneError from None
         chunk = await anext(chunks, b"")
     await exchange.send({"type": "http.response.body", "body": b""})
 

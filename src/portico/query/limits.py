@@ -27,3 +27,6 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+MOST_CASCADED = 10_000
+"""Documents that one delete may touch through its cascades, where nothing else is configured."""

@@ -24,21 +24,17 @@ from portico.query.scoped import Assignment, Cascade, Change, Delete, Everything
 if TYPE_CHECKING:
     from portico.engines.postgres.pool import Connection
 
-MOST_ROWS = 10_000
-"""Rows that one delete may touch through its cascades, unless the caller of `Cascading` says otherwise."""
-
 
 class Cascading:
     """The cascades of one delete, in its open transaction, whose scope is set."""
 
-    def __init__(self, connection: Connection, plan: PostgresPlan, call: Call, timeout: float | None, *, most: int = MOST_ROWS) -> None:
+    def __init__(self, connection: Connection, plan: PostgresPlan, call: Call, timeout: float | None) -> None:
         assert isinstance(plan.query, Delete), "only a delete cascades"
         self._connection = connection
         self._plan = plan
         self._query: Delete = plan.query
         self._call = call
         self._timeout = timeout
-        self._most = most
         self._touched = 0
         self._seen: set[tuple[object, ...]] = set()
         self._rules: dict[str, tuple[Cascade, ...]] = {self._query.collection.name: self._query.cascades}
@@ -91,8 +87,9 @@ class Cascading:
                 f"Documents of {child.name} refer to this one.", hint="Delete or change those first.", details={"collection": child.name}
             )
         self._touched += len(children)
-        if self._touched > self._most:
-            raise TooManyAffected(f"The delete would touch more than {self._most} documents.", details={"most": self._most})
+        most = self._plan.most_cascaded
+        if self._touched > most:
+            raise TooManyAffected(f"The delete would touch more than {most} documents.", details={"max_affected": most})
         if cascade.action == "cascade":
             await self._below(child, children)
         await self._fetch(self._change(cascade), call, child)

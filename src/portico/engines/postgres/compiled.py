@@ -14,6 +14,7 @@ from portico.engines.postgres.reads import Reads, parameters_of
 from portico.engines.postgres.statement import Statement
 from portico.model.collection import Collection
 from portico.model.field import FieldType
+from portico.query.limits import MOST_CASCADED
 from portico.query.scoped import Change, Count, Create, Delete, EverythingRule, Export, GetByKey, ListPage, ScopedQuery, SharedRule
 
 _Manner = Literal["alone", "impatient", "together", "counted", "planned"]
@@ -21,11 +22,16 @@ _Manner = Literal["alone", "impatient", "together", "counted", "planned"]
 
 @dataclass(slots=True)
 class PostgresPlan:
-    """A compiled plan. `joint`: its calls may share a statement. `writes`: it changes something."""
+    """A compiled plan.
+
+    Attributes:
+        most_cascaded: documents that a delete's cascades may touch. joint: its calls may share a statement. writes: it changes something.
+    """
 
     query: ScopedQuery
     grammar: PostgresGrammar
     secret: bytes
+    most_cascaded: int = MOST_CASCADED
     joint: bool = False
     writes: bool = False
     statements: dict[tuple[str, _Manner], Statement] = field(default_factory=dict)
@@ -88,9 +94,9 @@ class PostgresPlan:
                 return changes.by_key(query, kind, impatient=impatient) if query.key else changes.by_filter(query, kind)
 
 
-def compile_plan(query: ScopedQuery, grammar: PostgresGrammar, secret: bytes) -> PostgresPlan:
+def compile_plan(query: ScopedQuery, grammar: PostgresGrammar, secret: bytes, *, most_cascaded: int = MOST_CASCADED) -> PostgresPlan:
     """Make a scoped query ready. Its statements are written when they are first run."""
-    plan = PostgresPlan(query, grammar, secret)
+    plan = PostgresPlan(query, grammar, secret, most_cascaded)
     plan.writes = isinstance(query, Create | Change | Delete)
     single_values = all(not p.many and not (isinstance(p.type, FieldType) and p.type.array) for p in parameters_of(query))
     match query:

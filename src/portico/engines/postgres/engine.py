@@ -24,6 +24,7 @@ from portico.errors import PorticoError, StatementTimeout
 from portico.events import Emit, EngineStarted
 from portico.model.collection import Collection
 from portico.query.capabilities import Capability
+from portico.query.limits import MOST_CASCADED
 from portico.query.scoped import EverythingRule, ScopedQuery, SharedRule
 
 CHUNK_ROWS = 500
@@ -50,12 +51,14 @@ class PostgresEngine:
 
     Args:
         name: the configured database's name. options: how to connect. schemas: those that are served, the first with plain names.
-        secret: keys the ETags. emit: where events go.
+        secret: keys the ETags. emit: where events go. most_cascaded: documents that the cascades of one delete may touch.
     """
 
     kind = "postgresql"
 
-    def __init__(self, name: str, options: PoolOptions, *, schemas: Sequence[str], secret: bytes, emit: Emit) -> None:
+    def __init__(
+        self, name: str, options: PoolOptions, *, schemas: Sequence[str], secret: bytes, emit: Emit, most_cascaded: int = MOST_CASCADED
+    ) -> None:
         self.name = name
         self.options = options
         self.schemas = tuple(schemas)
@@ -64,6 +67,7 @@ class PostgresEngine:
         self._runner = Runner(self._pool)
         self._grammar = PostgresGrammar()
         self._secret = secret
+        self._most_cascaded = most_cascaded
         self._emit = emit
 
     async def start(self) -> None:
@@ -83,7 +87,7 @@ class PostgresEngine:
 
     def compile(self, query: ScopedQuery) -> Compiled:
         """Make a scoped query ready to run."""
-        return compile_plan(query, self._grammar, self._secret)
+        return compile_plan(query, self._grammar, self._secret, most_cascaded=self._most_cascaded)
 
     async def run(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Outcome]:
         """Run a plan for its calls: together in one statement, or the one call alone."""

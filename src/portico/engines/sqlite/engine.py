@@ -17,7 +17,7 @@ from portico.engines.sqlite.errors import is_busy, is_interrupted, is_unshowable
 from portico.engines.sqlite.foreign import as_stored
 from portico.engines.sqlite.gate import Gate
 from portico.engines.sqlite.perform import perform_read, read_with_care
-from portico.engines.sqlite.plan import MOST_CASCADED, SqlitePlan, compile_plan
+from portico.engines.sqlite.plan import SqlitePlan, compile_plan
 from portico.engines.sqlite.reflect import fingerprint, reflect
 from portico.engines.sqlite.stream import export_chunks
 from portico.engines.sqlite.transaction import SqliteTransaction
@@ -26,6 +26,7 @@ from portico.errors import DatabaseUnavailable, PorticoError
 from portico.events import ConnectionFailed, Emit, EngineStarted
 from portico.model.collection import Collection
 from portico.query.capabilities import Capability
+from portico.query.limits import MOST_CASCADED
 from portico.query.scoped import ScopedQuery
 
 T = TypeVar("T")

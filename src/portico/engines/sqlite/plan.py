@@ -20,6 +20,7 @@ from portico.model.collection import Collection
 from portico.model.scope import Scope
 from portico.query.bound import BoundQuery, Embedded
 from portico.query.capabilities import Capability
+from portico.query.limits import MOST_CASCADED
 from portico.query.scoped import (
     Cascade,
     Change,
@@ -37,9 +38,6 @@ from portico.query.scoped import (
 
 ScopeShape = tuple[bool, bool, bool]
 """What of a scope changes a statement's text: everything, exactly one client, any users."""
-
-MOST_CASCADED = 10_000
-"""Documents that the cascades of one delete may touch."""
 
 _ANY = Scope(clients=("",))
 _UNSCOPED: ScopeShape = (True, False, False)
