@@ -137,8 +137,9 @@ class SqliteEngine:
         return compile_plan(query, self.capabilities, self._has_triggers, most_cascaded=self.options.most_cascaded)
 
     def _has_triggers(self, table: str) -> bool:
-        if self._reader is None:
+        if self._reader is None or self._watchdog is None:
             raise closed()
+        self._watchdog.alarms = 0  # what the last read left would end this one
         found = self._reader.execute("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE", (table,))
         return found.fetchone() is not None
 
