@@ -1,6 +1,7 @@
 """Callers that write without a pause, each on a connection of its own, and remember what became of every request."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 from collections import Counter
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 from tests.servers.waiting import wait_until_async
 
 TOGETHER = 5
+ACCEPTED_WITHIN = 1.0
+"""Seconds without an accepted connection after which the service is taken for gone."""
 
 
 @dataclass(slots=True)
@@ -61,14 +64,10 @@ class Load:
     async def _caller(self, numbers: "itertools.count[int]", *, keep_alive: bool) -> None:
         last = ""
         while not self.ended:
-            try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            except OSError:
-                self.refused += 1
-                if self.refused > 200:
-                    return
-                await asyncio.sleep(0.01)
-                continue
+            connection = await self._connected()
+            if connection is None:
+                return
+            reader, writer = connection
             open_ = True
             while open_ and not self.ended:
                 sent, request = self._draw(next(numbers), last, keep_alive=keep_alive)
@@ -81,6 +80,21 @@ class Load:
                 if sent.status == 201:
                     last = sent.ids[-1]
             writer.close()
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A new connection; None where nobody has accepted one for a while."""
+        made: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+        async def accepted() -> bool:
+            try:
+                made.append(await asyncio.open_connection("127.0.0.1", self.port))
+            except OSError:
+                self.refused += 1
+            return bool(made)
+
+        with contextlib.suppress(TimeoutError):
+            await wait_until_async(accepted, ACCEPTED_WITHIN, "a connection")
+        return made[0] if made else None
 
     def _draw(self, number: int, last: str, *, keep_alive: bool) -> tuple[Sent, bytes]:
         kind = ("all", "one", "update")[number % 3] if last else "one"

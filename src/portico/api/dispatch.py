@@ -1,6 +1,6 @@
 """The hot calls, on plain ASGI: `/api/db/{collection}…`, `/clients…` and `/events…`. Everything else goes to the control plane.
 
-Starlette's routing and request objects cost a fifth of the coalesced rate (DESIGN, decision 1), so these paths are split by hand.
+Starlette's routing and request objects cost a fifth of the coalesced rate, so these paths are split by hand.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Exports and imports as NDJSON, streamed in bounded memory (DESIGN, decision 25)."""
+"""Exports and imports as NDJSON, streamed in bounded memory."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from portico.model.collection import Collection
 from portico.model.field import Base
 
 TENANT_TYPES = frozenset({Base.UUID, Base.INTEGER, Base.BIGINT, Base.STRING, Base.TEXT})
-"""Types by which tenants can be told apart safely (DESIGN, decision 9)."""
+"""Types by which tenants can be told apart safely: equal in the database means equal everywhere."""
 
 
 def scope_problems(collection: Collection, served: Mapping[str, Collection]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Calls of one plan that wait at the same moment go out as one statement (DESIGN, decisions 5 to 7).
+"""Calls of one plan that wait at the same moment go out as one statement.
 
 A call never joins a statement that was sent before it arrived; at most two statements of a plan are under way, of at most 256
 calls each; a call that is alone goes out as the plain statement. A plan whose joint statements turn out slow is taken out for a

@@ -1,4 +1,7 @@
-"""Deletes that reach further: what refers to the deleted documents goes first, each with its own companion rows (DESIGN, decision 13)."""
+"""Deletes that reach further: what refers to the deleted documents goes first, each with its own companion rows.
+
+A cascade of the database's own would leave its deletes without an audit row.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Companion rows of a change, written in the statement of the change itself (DESIGN, decision 12)."""
+"""Companion rows of a change, written in the statement of the change itself."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def compile_plan(query: ScopedQuery, grammar: PostgresGrammar, secret: bytes, *,
 
 
 def bounded(plan: ListPage) -> bool:
-    """Whether an index gives the page's rows in order, so that its cost is bounded by its limit (DESIGN, decision 6).
+    """Whether an index gives the page's rows in order, so that its cost is bounded by its limit.
 
     The index's leading fields are compared for equality (the tenant's field among them), and the sort keys follow.
     """

@@ -152,8 +152,8 @@ class Session:
 async def learn(options: PoolOptions, address: Address) -> Session:
     """Look at what stands behind the address, by a connection of its own that has no settings yet.
 
-    Behind a transaction pooler a session's settings would reach other clients, and prepared statements would be missed: it gets neither
-    (DESIGN, decision 8). A pooler shows in that the process that answers is not the one that the driver was told.
+    Behind a transaction pooler a session's settings would reach other clients, and prepared statements would be missed: it gets
+    neither. A pooler shows in that the process that answers is not the one that the driver was told.
 
     Raises:
         ConfigurationError: commits cannot be made as durable as `synchronous_commit` asks.

@@ -30,8 +30,7 @@ _ACTOR = (
 def key_is_known(plan: Create) -> bool:
     """Whether every key value is known before the insert, so that returned rows can be matched with their calls.
 
-    `RETURNING` cannot see the source row (DESIGN, decision 7): the key is the caller's, Portico's, or the column's default,
-    evaluated in the source.
+    `RETURNING` cannot see the source row: the key is the caller's, Portico's, or the column's default, evaluated in the source.
     """
     given = {assignment.field for assignment in plan.assignments}
     return all(field.name in given or _default_text(field) is not None for field in plan.collection.key_fields)

@@ -133,7 +133,7 @@ class PostgresGrammar:
         return sa.literal([str(step) for step in steps], pg.ARRAY(sa.Text))
 
     def output(self, target: Target, columns: Columns) -> Expression:
-        """The value of `target` as the JSON answer shows it (DESIGN, decision 2)."""
+        """The value of `target` as the JSON answer shows it."""
         assert target.field is not None, "an answer shows fields"
         column = columns[target.field.name]
         if target.steps:

@@ -1,4 +1,4 @@
-"""The connections of one PostgreSQL database, and how they are shared out (DESIGN, decision 18).
+"""The connections of one PostgreSQL database, and how they are shared out.
 
 asyncpg's own pool knows neither shares nor a connection's age, and its way through is longer.
 """

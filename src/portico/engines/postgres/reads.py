@@ -67,7 +67,7 @@ def document_text(row: sa.FromClause) -> ColumnElement[Any]:
 
 
 def content_hash(whole: ColumnElement[Any], secret: bytes) -> ColumnElement[Any]:
-    """The ETag: a keyed hash of the whole stored row, hidden fields too (DESIGN, decision 12).
+    """The ETag: a keyed hash of the whole stored row, hidden fields too.
 
     Args:
         whole: the JSON text of every field, as `entire` gives it: it says every bit that is stored, whatever the session's settings,
@@ -248,7 +248,10 @@ class Reads:
         return self.grammar.output(target, columns)
 
     def _ranges(self, query: BoundQuery, guarded: sa.Select[Any], columns: Columns, frame: Frame) -> sa.Select[Any]:
-        """A page after a key, as index ranges, each sorted and limited, and sorted and limited again (DESIGN, decision 19)."""
+        """A page after a key, as index ranges, each sorted and limited, and sorted and limited again.
+
+        One condition that says the same with OR reads every row before the page.
+        """
         assert query.keyset is not None and query.limit is not None, "only pages after a key are made of ranges"  # noqa: PT018
         one_more = frame.bind(query.limit) + ONE
         sort = [self.grammar.comparable(item.target, columns).label(f"o{place}") for place, item in enumerate(query.order)]

@@ -1,4 +1,4 @@
-"""A scope inside of a statement: the row-level-security settings, and the predicate that is the first lock (DESIGN, decisions 8 and 9)."""
+"""A scope inside of a statement: the row-level-security settings, and the predicate that is the first lock."""
 
 from __future__ import annotations
 

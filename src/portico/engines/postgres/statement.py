@@ -36,7 +36,7 @@ class Statement:
 
 
 def array_literal(values: Sequence[str]) -> str:
-    """``{"a","b"}``: PostgreSQL's text form of an array, in which no value can end early (DESIGN, decision 9)."""
+    """``{"a","b"}``: PostgreSQL's text form of an array, in which no value can end early."""
     quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
     return "{" + ",".join(f'"{value}"' for value in quoted) + "}"
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 async def to_its_end(work: Coroutine[object, object, T]) -> T:
-    """Await work that goes on when its caller leaves: what was sent may be committing (DESIGN, decision 16)."""
+    """Await work that goes on when its caller leaves: what was sent may be committing."""
     task = asyncio.ensure_future(work)
     # The error of work whose caller has gone is nobody's.
     task.add_done_callback(lambda ended: None if ended.cancelled() else ended.exception())
@@ -128,7 +128,7 @@ class PostgresTransaction:
                 raise reported(error, None) from error
 
     async def commit(self) -> None:
-        """Make it durable. Once COMMIT is sent nothing cancels it (DESIGN, decision 16)."""
+        """Make it durable. Once COMMIT is sent nothing cancels it: its outcome would be unknown."""
         async with self._turn:
             await to_its_end(self._commit())
 

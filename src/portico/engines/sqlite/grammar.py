@@ -132,7 +132,7 @@ class SqliteGrammar:
         return sa.func.portico_sortable(place.json())
 
     def output(self, target: Target, columns: Columns) -> Expression:
-        """The value of `target` as a member of `json_object` (DESIGN, decision 2)."""
+        """The value of `target` as a member of `json_object`."""
         assert target.field is not None, "an answer shows fields"
         column, kind = columns[target.field.name], target.field.type
         if target.steps:
