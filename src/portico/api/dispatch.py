@@ -5,11 +5,13 @@ Starlette's routing and request objects cost a fifth of the coalesced rate, so t
 
 from __future__ import annotations
 
+import asyncio
 import time
 import traceback
 
 from portico.api.clients import Clients
 from portico.api.collections import Collections, no_route
+from portico.api.departures import Departures
 from portico.api.errors import error_body, headers_of, status_of
 from portico.api.exchange import JSON, ClientGoneError, Exchange, Receive, Scope, Send, segment
 from portico.api.render import App
@@ -49,6 +51,7 @@ class Dispatcher:
         self._max_body_bytes = max_body_bytes
         self._max_header_bytes = max_header_bytes
         self._emit = emit
+        self._departures = Departures()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or one of the server's own messages."""
@@ -64,10 +67,15 @@ class Dispatcher:
         started = time.perf_counter()
         exchange = Exchange(scope, receive, send, self._max_body_bytes)
         code: str | None = None
+        self._departures.enter(exchange)
         try:
             self._check_size(exchange, path)
             await self._handle(exchange, route, parts)
         except ClientGoneError:
+            code = "client_gone"
+        except asyncio.CancelledError:
+            if not exchange.gone:
+                raise
             code = "client_gone"
         except PorticoError as error:
             code = error.code
@@ -76,6 +84,8 @@ class Dispatcher:
             code = InternalError.code
             self._emit(InternalFault(type(error).__name__, _where(error), exchange.correlation_id))
             await self._fail(exchange, InternalError("An unexpected fault."))
+        finally:
+            self._departures.leave(exchange)
         self._ended(exchange, route, started, code)
 
     @staticmethod

@@ -33,6 +33,7 @@ _IDENTITY_HEADERS = (
     b"idempotency-key",
     b"x-transaction-id",
 )
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _correlation_ids = CorrelationIds()
 
 
@@ -41,15 +42,20 @@ class ClientGoneError(Exception):
 
 
 class Exchange:
-    """One request. `method` and `headers` (names in lower case) are plain; `client_id` is known once `caller` is; the rest is read late."""
+    """One request. `method` and `headers` (names in lower case) are plain; `client_id` is known once `caller` is; the rest is read late.
+
+    `reading` says that the body may still be asked for, `gone` that the caller left, and `started` that the answer has begun.
+    """
 
     __slots__ = (
         "client_id",
         "correlation_id",
+        "gone",
         "headers",
         "identity",
         "max_body_bytes",
         "method",
+        "reading",
         "receive",
         "scope",
         "send",
@@ -65,6 +71,8 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.max_body_bytes = max_body_bytes
         self.started = False
+        self.gone = False
+        self.reading = self.method in _WITH_BODY
         self.status = 0
         self.identity: Identity | None = None
         self.client_id: str | None = None
@@ -162,6 +170,7 @@ class Exchange:
             chunks.append(chunk)
             if not message.get("more_body"):
                 break
+        self.reading = False
         whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         encoding = self.headers.get(b"content-encoding")
         return whole if encoding is None else self._unpacked(whole, encoding.strip().lower())

@@ -28,24 +28,21 @@ EXPORT_CLAUSES = postgrest.CLAUSES - {"limit", "offset", "cursor", "count"}
 async def export(exchange: Exchange, caller: Caller, name: str, documents: Documents, *, send_timeout: float) -> None:
     """Answer every document that matches, a line each. A caller who reads nothing for `send_timeout` seconds, or leaves, ends it."""
     chunks = documents.export(caller, name, exchange.asked(EXPORT_CLAUSES))
-    gone = asyncio.ensure_future(_disconnected(exchange))
     try:
-        await _send_chunks(exchange, chunks, gone, send_timeout)
+        await _send_chunks(exchange, chunks, send_timeout)
     finally:
-        gone.cancel()
         close = getattr(chunks, "aclose", None)
         if close is not None:
             await close()
 
 
-async def _send_chunks(exchange: Exchange, chunks: AsyncIterator[bytes], gone: asyncio.Future[None], send_timeout: float) -> None:
-    first = await anext(chunks, b"")  # an error comes before the answer has begun
+async def _send_chunks(exchange: Exchange, chunks: AsyncIterator[bytes], send_timeout: float) -> None:
+    chunk = await anext(chunks, b"")  # an error comes before the answer has begun
     exchange.started = True
     exchange.status = 200
     headers = [(b"content-type", NDJSON), VARY, (b"x-correlation-id", exchange.correlation_id.encode())]
     await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
-    chunk = first
-    while chunk and not gone.done():
+    while chunk:
         try:
             async with asyncio.timeout(send_timeout):
                 await exchange.send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -53,11 +50,6 @@ async def _send_chunks(exchange: Exchange, chunks: AsyncIterator[bytes], gone: a
             raise ClientGoneError from None
         chunk = await anext(chunks, b"")
     await exchange.send({"type": "http.response.body", "body": b""})
-
-
-async def _disconnected(exchange: Exchange) -> None:
-    while (await exchange.receive())["type"] != "http.disconnect":
-        continue
 
 
 async def import_documents(exchange: Exchange, caller: Caller, name: str, imports: Imports) -> None:
@@ -79,6 +71,7 @@ async def _receive_into(exchange: Exchange, spool: IO[bytes]) -> None:
             raise ClientGoneError
         spool.write(message.get("body", b""))
         if not message.get("more_body"):
+            exchange.reading = False
             return
 
 
