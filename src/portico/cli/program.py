@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import NamedTuple, NoReturn
 
 import typer
@@ -48,7 +49,9 @@ def build_app(verb: str | None) -> typer.Typer:
     )
     app.callback()(_options)
     for name, (module, summary) in VERBS.items():
-        if name == verb:
+        if verb in (None, name) and find_spec(module) is None:
+            app.command(name, help=f"{summary} Not there yet.", context_settings=_ANY_ARGUMENTS)(_missing)
+        elif name == verb:
             import_module(module).register(app)
         else:
             app.command(name, help=summary)(_listed)
@@ -95,3 +98,11 @@ def _options(version: bool = _VERSION) -> None:
 
 def _listed() -> None:
     """Stands for a verb that is only listed."""
+
+
+# A verb whose options are not known yet takes whatever is given, so that the answer is not a complaint about them.
+_ANY_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+def _missing(context: typer.Context) -> None:
+    raise PorticoError(f"{context.command_path} is not there yet.", hint="portico --help lists the verbs that are.")

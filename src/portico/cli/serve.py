@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -28,6 +29,7 @@ PortOption = Annotated[int | None, typer.Option("--port", min=0, max=65_535, hel
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Worker processes, instead of http.workers.")]
 
 _RESPAWN_SECONDS = 0.0
+_PROBE_SECONDS = 1.0
 
 
 def register(app: typer.Typer) -> None:
@@ -41,6 +43,7 @@ def serve(config: ConfigOption = None, host: HostOption = None, port: PortOption
     reasons = unsafe_reasons(settings)
     if reasons:
         raise ConfigurationError("Portico does not start on unsafe settings.\n" + "\n".join(f"  - {reason}" for reason in reasons))
+    _check_free(settings.http.host, settings.http.port)
     _prepare(settings)
     _announce(settings)
     sys.exit(_run(settings))
@@ -50,6 +53,18 @@ def _with_options(settings: Settings, host: str | None, port: int | None, worker
     given = {"host": host, "port": port, "workers": workers}
     http = settings.http.model_copy(update={name: value for name, value in given.items() if value is not None})
     return settings.model_copy(update={"http": http})
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse an address at which somebody answers: the server would share the port, and each of the two get some of the calls."""
+    try:
+        socket.create_connection((host, port), timeout=_PROBE_SECONDS).close()
+    except OSError:
+        return
+    raise ConfigurationError(
+        f"Port {port} of {host} is in use: something else answers there.",
+        hint="End that, or choose another port: portico serve --port, or PORTICO_HTTP__PORT.",
+    )
 
 
 def _prepare(settings: Settings) -> None:

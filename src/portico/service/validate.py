@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import cast
 
 from portico.errors import (
@@ -110,7 +111,13 @@ def check_writable(collection: Collection, access: Access, names: tuple[str, ...
             _check_password(access, name)
             continue
         if field is None:
-            raise UnknownField(f"The collection {collection.name} has no field {name[:100]!r}.", details={"field": name[:100]})
+            seen = [known.name for known in collection.fields if known.name not in access.hidden]
+            near = get_close_matches(name[:64], seen, n=1)
+            raise UnknownField(
+                f"The collection {collection.name} has no field {name[:100]!r}.",
+                hint=f"Did you mean {near[0]!r}?" if near else None,
+                details={"field": name[:100]},
+            )
         if name in access.hidden:
             raise HiddenField(f"The field {name} is hidden.", details={"field": name})
         if name in access.read_only or field.generated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 
 from portico.errors import InvalidJson, InvalidParameter, OutOfRange, UnknownOperator, UnknownParameter
 from portico.query.ast import And, Condition, Node, Not, Operator, Or, Path, Written
@@ -34,6 +35,17 @@ _IS = {
     "false": Operator.IS_FALSE,
     "unknown": Operator.IS_UNKNOWN,
 }
+# What the clauses are called here, and in other APIs.
+_CLAUSES_MEANT = {
+    **{clause: clause for clause in ("select", "order", "limit", "offset", "cursor", "count")},
+    "fields": "select",
+    "columns": "select",
+    "sort": "order",
+    "order_by": "order",
+    "page_size": "limit",
+    "page": "offset",
+    "skip": "offset",
+}
 _TEXTUAL = frozenset({Operator.LIKE, Operator.ILIKE, Operator.MATCH, Operator.IMATCH})
 _FULL_TEXT = frozenset({Operator.FTS, Operator.PLFTS, Operator.PHFTS, Operator.WFTS})
 _HEAD = re.compile(r"(not\.)?([A-Za-z_0-9]+)(?:\(([^()]*)\))?\.", re.DOTALL)
@@ -51,10 +63,16 @@ def parse_comparison(path: Path, text: str, label: str, slots: Slots) -> Node:
             raise scanner.error("an operator, a point and a value are expected")
         raise UnknownParameter(
             f"There is no parameter {label[:64]!r}.",
-            hint=f"A filter on a field needs an operator: {label[:64]}=eq.value.",
+            hint=f"{_meant(label)}A filter on a field needs an operator: {label[:64]}=eq.value.",
             details={"parameter": label[:64]},
         )
     return _comparison(path, scanner, slots, nested=False)
+
+
+def _meant(label: str) -> str:
+    """The clause that a parameter without an operator was likely meant to be, as a question, or nothing."""
+    near = get_close_matches(label[:64].lower(), _CLAUSES_MEANT, n=1, cutoff=0.75)
+    return f"Did you mean {_CLAUSES_MEANT[near[0]]!r}? " if near else ""
 
 
 def parse_logic(joined: str, negated: bool, text: str, label: str, slots: Slots) -> Node:
@@ -107,8 +125,8 @@ def _comparison(path: Path, scanner: Scanner, slots: Slots, *, nested: bool) -> 
     else:
         operator = OPERATORS.get(word)
         if operator is None:
-            known = ", ".join(["is", *OPERATORS])
-            raise UnknownOperator(f"There is no operator {word[:64]!r}.", hint=f"Operators: {known}.", details={"operator": word[:64]})
+            hint = f"A filter is an operator, a point and a value, such as eq.value. Operators: {', '.join(['is', *OPERATORS])}."
+            raise UnknownOperator(f"There is no operator {word[:64]!r}.", hint=hint, details={"operator": word[:64]})
         node = _valued(path, operator, argument, scanner, slots, nested=nested)
     return Not(node) if negated else node
 
