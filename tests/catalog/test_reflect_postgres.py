@@ -29,6 +29,7 @@ CREATE INDEX by_lower ON shop.orders (lower(region));
 CREATE FUNCTION shop.check() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TRIGGER before_insert BEFORE INSERT ON shop.lines FOR EACH ROW EXECUTE FUNCTION shop.check();
 GRANT USAGE ON SCHEMA shop TO appuser;
+GRANT USAGE ON SEQUENCE shop.orders_id_seq TO appuser;
 GRANT SELECT ON shop.lines, shop.events, shop.totals TO appuser;
 GRANT SELECT (region, id, mood, code, moods, names, total, rough, span, range, at, time, small, short, letters, loose, next)
   ON shop.orders TO appuser;

@@ -199,6 +199,11 @@ def test_what_the_database_computes_is_answered_and_not_written(odd: PorticoProc
         assert client.post("/api/db/counted", json=body).json()["error"]["code"] == "read_only_field"
 
 
+def test_a_role_that_may_not_use_an_identitys_sequence_creates_all_the_same(odd: PorticoProcess) -> None:
+    client = odd.start().client
+    assert [data(client.post("/api/db/moods", json={}))["id"] for _ in range(2)] == [1, 2]  # type: ignore[index]
+
+
 def test_tables_of_one_name_in_two_schemas_and_of_a_reserved_name_are_told_apart(odd: PorticoProcess) -> None:
     client = odd.start().client
     assert data(client.get("/api/db/items/1")) == {"id": 1, "v": "now"}

@@ -147,7 +147,6 @@ async def test_a_persons_token_acts_for_the_user_and_client_linked_to_it(tokens:
         claims(sub="nobody"),
         claims(sub="ann", client="b"),
     ],
-    ids=str,
 )
 async def test_a_token_with_wrong_claims_is_refused(tokens: Tokens, payload: dict[str, object]) -> None:
     with pytest.raises(Unauthenticated):
