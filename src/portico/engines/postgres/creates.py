@@ -15,6 +15,8 @@ from portico.engines.postgres.scoping import EachWhose, Whose, in_scope, referen
 from portico.engines.postgres.statement import Statement, each, fixed, statement
 from portico.engines.postgres.types import Native, travels_as_text, typed
 from portico.engines.sql.predicates import Columns, Grammar
+from portico.errors import InvalidParameter
+from portico.model.collection import Collection
 from portico.model.field import Base, Field, FieldType
 from portico.query.bound import Parameter
 from portico.query.scoped import Create, OwnerRule, ParentRule
@@ -92,6 +94,8 @@ class Creates:
             text = _default_text(field)
             if field.name not in given and text is not None:
                 columns.append(sa.literal_column(text).label(f"c_{field.name}"))
+        if not plan.assignments and not any(_default_text(field) for field in plan.collection.key_fields):
+            columns.append(_filler(plan.collection))
         return sa.select(*columns).cte("src").prefix_with("MATERIALIZED", dialect="postgresql")
 
     def _insert(self, plan: Create, source: sa.CTE, ready: sa.CTE, *, skip_conflicts: bool) -> sa.CTE:
@@ -166,6 +170,21 @@ class Creates:
     def _audit(self, plan: Create, made: sa.CTE) -> sa.CTE:
         after = made.c.body if self._shows_all(plan) else made.c.after
         return audit_insert(made, plan.collection, "create", actor=actor_columns(made), key=made.c.key, before=None, after=after)
+
+
+def _filler(collection: Collection) -> ColumnElement[Any]:
+    """A column for an insert that would name none: what the first one that allows it has by default.
+
+    Raises:
+        InvalidParameter: there is none, so that a document has to say something.
+    """
+    for field in collection.fields:
+        text = _default_text(field)
+        if text is not None:
+            return sa.literal_column(text).label(f"c_{field.name}")
+        if field.nullable and field.default is None and not field.generated:
+            return _typed(sa.null(), field.type).label(f"c_{field.name}")
+    raise InvalidParameter("The body holds no field.", hint="Name at least one.")
 
 
 def _sent(parameter: Parameter) -> ColumnElement[Any]:
