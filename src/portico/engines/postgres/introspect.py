@@ -25,10 +25,10 @@ WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('r', 'p', 'm') AND NOT c.re
 
 _ROLE = "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
 
-# A member of the owner's role may alter the table and switch its policies off, like the owner itself.
+# A member of the owner's role may alter the table and switch its policies off, if only after SET ROLE.
 _OWNED = """
 SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('r', 'p') AND pg_has_role(current_user, c.relowner, 'USAGE')
+WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('r', 'p') AND pg_has_role(current_user, c.relowner, 'MEMBER')
 ORDER BY 1 LIMIT 1"""
 
 
