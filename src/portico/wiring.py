@@ -6,16 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from portico.builtin.declarations import DOCUMENTS_OF_ALL, SCHEMA, builtin_collections, builtin_database
+from portico.catalog.catalog import Catalog, LiveCatalog, Served
 from portico.catalog.declare import declare, declare_all
 from portico.engines.base import Engine
 from portico.errors import ConfigurationError
-from portico.events import Emit
+from portico.events import Emit, discard
 from portico.model.collection import Collection
 from portico.settings import ConnectionUrl, Database, Settings
 from portico.settings.check import ENGINE_ENTRY_POINTS
+
+if TYPE_CHECKING:
+    from portico.migrations.planning import Target
 
 Factory = Callable[[Settings, str, bytes, Emit], Engine]
 
@@ -77,6 +81,37 @@ def postgres_schemas(settings: Settings, name: str) -> tuple[str, ...]:
     """The schemas of a PostgreSQL database that are served: discovered ones first, then those of built-in and declared collections."""
     declared = [item.schema or SCHEMA for item in declared_collections(settings) if item.database == name]
     return tuple(dict.fromkeys((*settings.databases[name].discover, SCHEMA, *declared)))
+
+
+async def read_collections(settings: Settings, name: str) -> tuple[Catalog, tuple[Collection, ...]]:
+    """The collections of one database as they would be served now, and its tables as its engine reflects them.
+
+    Raises:
+        DatabaseUnavailable: it cannot be reached.
+    """
+    engine = open_engine(settings, name, secret=b"collections", emit=discard)
+    declared = [item for item in declared_collections(settings) if item.database == name]
+    try:
+        await engine.start()
+        catalog = LiveCatalog(declared, [Served(engine, settings.databases[name].discover)], emit=discard)
+        await catalog.refresh(name)
+        return catalog.current, await engine.reflect()
+    finally:
+        await engine.close()
+
+
+def migration_target(settings: Settings, name: str, known: Callable[[], Mapping[str, Collection]]) -> Target:
+    """One SQL database as what migrations are for; `known` gives its collections as they are now."""
+    from portico.migrations.planning import Target  # noqa: PLC0415 - the service needs it only when it migrates
+
+    kind = settings.databases[name].type
+    return Target(
+        database=name,
+        dialect=kind,
+        known=known,
+        configured=frozenset(item.name for item in declared_collections(settings)),
+        schemas=postgres_schemas(settings, name) if kind == "postgresql" else (),
+    )
 
 
 def _postgres(settings: Settings, name: str, secret: bytes, emit: Emit) -> Engine:

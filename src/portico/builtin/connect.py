@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from portico.errors import ConfigurationError, DatabaseUnavailable, MigrationError
@@ -93,8 +93,10 @@ def _is_final(error: DBAPIError) -> bool:
 
 
 @contextmanager
-def migration_lock(engine: sa.Engine, *, wait_seconds: float = 60) -> Iterator[None]:
-    """Hold the lock of migrations on PostgreSQL. On SQLite the writer is the lock, so there is nothing to do.
+def migration_lock(engine: sa.Engine, *, wait_seconds: float = 60) -> Iterator[sa.Connection]:
+    """Hold the lock of migrations on PostgreSQL; gives the connection that holds it, in autocommit.
+
+    On SQLite the writer is the lock, so there is nothing to do. What has to stop with the lock runs on the connection that holds it.
 
     It polls with no statement open: one that waits inside of the database holds a snapshot, on which ``CREATE INDEX CONCURRENTLY``
     of the lock's holder would wait in turn.
@@ -103,7 +105,8 @@ def migration_lock(engine: sa.Engine, *, wait_seconds: float = 60) -> Iterator[N
         MigrationError: another migrator held it for longer than `wait_seconds`.
     """
     if engine.dialect.name != "postgresql":
-        yield
+        with engine.connect() as connection:
+            yield connection
         return
     deadline = time.monotonic() + wait_seconds
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -114,6 +117,8 @@ def migration_lock(engine: sa.Engine, *, wait_seconds: float = 60) -> Iterator[N
                 )
             time.sleep(_PAUSE_SECONDS)
         try:
-            yield
+            yield connection
         finally:
-            connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+            # A connection that was lost has lost the lock as well.
+            with suppress(SQLAlchemyError):
+                connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})

@@ -112,7 +112,7 @@ def _expected(connection: sa.Connection, column: sa.Column[object]) -> _Column:
     dialect = connection.dialect
     compiled = str(column.type.compile(dialect=dialect))
     default = dialect.ddl_compiler(dialect, CreateTable(column.table)).get_column_default_string(column)
-    return _Column(_plain_type(compiled, dialect.name), not column.nullable, _plain_default(default))
+    return _Column(_plain_type(compiled, dialect.name), not column.nullable, plain_default(default))
 
 
 def _plain_type(text: str, dialect: str) -> str:
@@ -127,7 +127,7 @@ def _plain_type(text: str, dialect: str) -> str:
     return lower
 
 
-def _plain_default(text: str | None) -> str | None:
+def plain_default(text: str | None) -> str | None:
     """A default without the casts and parentheses that a database adds."""
     if text is None:
         return None
@@ -139,14 +139,14 @@ def _plain_default(text: str | None) -> str | None:
 
 def _read_postgresql(connection: sa.Connection, table: sa.Table) -> dict[str, _Column]:
     rows = connection.execute(sa.text(_PG_COLUMNS), {"schema": table.schema, "table": table.name})
-    return {row[0]: _Column(row[1], row[2], _plain_default(row[3])) for row in rows}
+    return {row[0]: _Column(row[1], row[2], plain_default(row[3])) for row in rows}
 
 
 def _read_sqlite(connection: sa.Connection, table: sa.Table) -> dict[str, _Column]:
     rows = connection.execute(
         sa.text('SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_xinfo(:table)'), {"table": table.name}
     )
-    return {row[0]: _Column(row[1].upper().replace(", ", ","), bool(row[2] or row[4]), _plain_default(row[3])) for row in rows}
+    return {row[0]: _Column(row[1].upper().replace(", ", ","), bool(row[2] or row[4]), plain_default(row[3])) for row in rows}
 
 
 _READ: dict[str, Callable[[sa.Connection, sa.Table], dict[str, _Column]]] = {"postgresql": _read_postgresql, "sqlite": _read_sqlite}

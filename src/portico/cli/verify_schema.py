@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 def verify(config: ConfigOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Compare the databases with what is declared: prints a line for each difference, and exits with 1 where there is one."""
-    found = {item.name: _differences(item) for item in sql_databases(load_settings(config), database)}
+    found = {item.name: differences_of(item) for item in sql_databases(load_settings(config), database)}
     if as_json:
         print_json({name: [{"kind": item.kind, "where": item.where, "text": item.text} for item in items] for name, items in found.items()})
     else:
@@ -33,7 +33,8 @@ def verify(config: ConfigOption = None, database: DatabaseOption = None, as_json
         raise typer.Exit(ExitCode.PROBLEM)
 
 
-def _differences(database: SqlDatabase) -> list[Difference]:
+def differences_of(database: SqlDatabase) -> list[Difference]:
+    """Every difference between one database and its declarations. Raises DatabaseUnavailable."""
     try:
         with sync_engine(database.url, wait_seconds=5).connect() as connection:
             return verify_schema(connection, database.declared, discover=database.discover, builtin=database.builtin)

@@ -134,6 +134,39 @@ POSITIONS = _table(
 )
 """The order of visibility, given by the sequencer: `kind` is ``audit``, ``versions`` or ``outbox``, `row_id` the id of the row there."""
 
+MIGRATIONS = _table(
+    "migrations",
+    (
+        _text("id", required=True),
+        _text("name", required=True),
+        _text("database", required=True),
+        _text("status", required=True),
+        _text("checksum", required=True),
+        _text("version"),
+        _text("description"),
+        _text("collection_or_table"),
+        _of("dependencies", Base.JSON),
+        _of("operations", Base.JSON),
+        _of("down", Base.JSON),
+        _text("script"),
+        _of("plan", Base.JSON),
+        _of("steps", Base.INTEGER, required=True, default=Default("literal", 0)),
+        _of("progress", Base.JSON),
+        _text("error"),
+        _of("created_at", Base.DATETIME, required=True, default=Default("now")),
+        _of("executed_at", Base.DATETIME),
+    ),
+    ("id",),
+)
+"""Migrations of this database: what ran, how far it came (`steps` of the `plan`, and within one), and why it failed."""
+
+COLLECTIONS = _table(
+    "collections",
+    (_text("name", required=True), _of("document", Base.JSON), _of("updated_at", Base.DATETIME, required=True, default=Default("now"))),
+    ("name",),
+)
+"""Schema documents of the collections that migrations created, for what a database cannot say of them."""
+
 COMPANIONS: tuple[Companion, ...] = (
     Companion(AUDIT, ("SELECT", "INSERT")),
     Companion(VERSIONS, ("SELECT", "INSERT")),
@@ -141,6 +174,8 @@ COMPANIONS: tuple[Companion, ...] = (
     Companion(OUTBOX, ("SELECT", "INSERT", "DELETE")),
     Companion(LEDGER, ("SELECT", "INSERT", "UPDATE", "DELETE")),
     Companion(POSITIONS, ("SELECT", "INSERT")),
+    Companion(MIGRATIONS, ("SELECT",)),
+    Companion(COLLECTIONS, ("SELECT",)),
 )
 """Every companion table. The audit, the versions and the positions are insert-only for the application's role."""
 

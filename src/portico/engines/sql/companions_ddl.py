@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 
 from portico.engines.sql.ddl import build_metadata
+from portico.model.collection import Collection
 from portico.model.companions import COMPANIONS, SCHEMA, for_sqlite
 
 APPLICATION_ROLE = "appuser"
@@ -22,14 +25,22 @@ def companion_metadata(dialect: str) -> sa.MetaData:
     return metadata
 
 
-def create_companions(connection: sa.Connection) -> None:
-    """Create the companion tables that are missing, and grant the application's role what it needs of them, where it exists."""
+def create_companions(connection: sa.Connection, only: Iterable[Collection] | None = None) -> None:
+    """Create the companion tables that are missing, or those of `only`, and grant the application's role what it needs of them."""
     dialect = connection.dialect.name
     if dialect == "postgresql" and not _has_schema(connection):
         connection.execute(sa.schema.CreateSchema(SCHEMA))
-    companion_metadata(dialect).create_all(connection)
+    metadata = companion_metadata(dialect)
+    chosen = list(metadata.tables.values()) if only is None else [companion_table(metadata, item) for item in only]
+    metadata.create_all(connection, tables=chosen)
     if dialect == "postgresql":
-        _grant(connection)
+        _grant(connection, {table.name for table in chosen})
+
+
+def companion_table(metadata: sa.MetaData, collection: Collection) -> sa.Table:
+    """A companion's table among those of `companion_metadata`."""
+    name = f"{SCHEMA}.{collection.table}"
+    return metadata.tables[name] if name in metadata.tables else metadata.tables[for_sqlite(collection).table]
 
 
 def _has_schema(connection: sa.Connection) -> bool:
@@ -37,12 +48,12 @@ def _has_schema(connection: sa.Connection) -> bool:
     return bool(connection.scalar(sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :name"), {"name": SCHEMA}))
 
 
-def _grant(connection: sa.Connection) -> None:
+def _grant(connection: sa.Connection, tables: set[str]) -> None:
     roles = set(connection.scalars(sa.text("SELECT rolname FROM pg_roles WHERE rolname IN ('appuser', 'backupuser')")))
     statements: list[str] = []
     if APPLICATION_ROLE in roles:
         statements.append(f"GRANT USAGE ON SCHEMA {SCHEMA} TO {APPLICATION_ROLE}")
-        for companion in COMPANIONS:
+        for companion in [item for item in COMPANIONS if item.collection.table in tables]:
             table = f"{SCHEMA}.{companion.collection.table}"
             statements += [
                 f"REVOKE ALL ON {table} FROM {APPLICATION_ROLE}",

@@ -1,0 +1,142 @@
+"""What would make a database's tables as the configuration declares them: the operations that `portico migrate new` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect
+
+from portico.builtin.verify import plain_default
+from portico.engines.sql.identifiers import APP_SCHEMA
+from portico.engines.sql.operations import column_default, table_of
+from portico.engines.sql.types import column_type
+from portico.migrations.planning import ENGINES
+from portico.model import migration as m
+from portico.model.collection import Collection, Index
+from portico.model.field import Field, FieldType
+from portico.model.migration import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """The operations, those that lose nothing first, and what a reviewer should look at."""
+
+    operations: tuple[Operation, ...]
+    notes: tuple[str, ...]
+
+
+def compare(
+    declared: Sequence[Collection], tables: Sequence[Collection], known: Mapping[str, Collection], *, dialect: str, discover: Sequence[str]
+) -> Differences:
+    """The differences between declared collections and the tables that reflection found.
+
+    Args:
+        declared: the configuration's, of this database. tables: as the engine reflects them. known: the collections as they are served.
+        discover: schemas of tables that are not Portico's own: of those only missing fields are added.
+    """
+    made: list[Operation] = []
+    indexed: list[Operation] = []
+    changed: list[Operation] = []
+    dropped: list[Operation] = []
+    notes: list[str] = []
+    missing = [item for item in declared if item.kind == "table" and item.fields and _find(item, tables, discover, dialect) is None]
+    made += [m.CreateCollection(item) for item in _by_reference(missing)]
+    engine = ENGINES[dialect].dialect
+    for item in declared:
+        table = _find(item, tables, discover, dialect)
+        if table is None or item.kind != "table" or not item.fields:
+            continue
+        foreign = table.schema is not None and table.schema in discover and table.schema != APP_SCHEMA
+        comparison = _Comparison(item, table, {**known, item.name: item}, engine)
+        added, gone = comparison.added(), [] if foreign else comparison.gone()
+        made += [m.AddField(item.name, field) for field in added]
+        if not foreign:
+            changed += [m.AlterField(item.name, field) for field in comparison.altered()]
+            dropped += [m.DropIndex(item.name, name) for name in comparison.extra_indexes()]
+        indexed += [m.AddIndex(item.name, index) for index in comparison.missing_indexes()]
+        dropped += [m.DropField(item.name, name) for name in gone]
+        if gone:
+            notes.append(f"{item.name}: {', '.join(gone)} will be lost with the values.")
+        if gone and added:
+            notes.append(f"{item.name}: if {gone[0]} was only renamed, write rename_field instead of adding and dropping.")
+    return Differences((*made, *indexed, *changed, *dropped), tuple(notes))
+
+
+def _find(declared: Collection, tables: Sequence[Collection], discover: Sequence[str], dialect: str) -> Collection | None:
+    by_place = {(table.schema, table.table): table for table in tables}
+    if dialect == "sqlite":
+        return by_place.get((None, declared.table))
+    schemas = (declared.schema,) if declared.schema else (*discover, APP_SCHEMA)
+    return next((by_place[schema, declared.table] for schema in schemas if (schema, declared.table) in by_place), None)
+
+
+def _by_reference(collections: Sequence[Collection]) -> Iterator[Collection]:
+    """Collections after those that they refer to."""
+    waiting = {item.name: item for item in collections}
+    while waiting:
+        still_open = set(waiting)
+        ready = [item for item in waiting.values() if not _referred(item) & (still_open - {item.name})] or list(waiting.values())
+        for item in ready:
+            del waiting[item.name]
+            yield item
+
+
+def _referred(collection: Collection) -> set[str]:
+    return {field.references.collection for field in collection.fields if field.references is not None}
+
+
+class _Comparison:
+    """One declared collection beside its table."""
+
+    def __init__(self, declared: Collection, table: Collection, known: Mapping[str, Collection], dialect: Dialect) -> None:
+        self.declared = declared
+        self.table = table
+        self.columns = {field.name: field for field in table.fields}
+        self.dialect = dialect
+        self.made = table_of(replace(declared, schema=table.schema), known, dialect)
+
+    def added(self) -> list[Field]:
+        return [field for field in self.declared.fields if field.column not in self.columns]
+
+    def gone(self) -> list[str]:
+        columns = {field.column for field in self.declared.fields}
+        return [name for name in self.columns if name not in columns]
+
+    def altered(self) -> list[Field]:
+        return [
+            field for field in self.declared.fields if field.column in self.columns and self._differs(field, self.columns[field.column])
+        ]
+
+    def _differs(self, field: Field, found: Field) -> bool:
+        column = self.made.c[field.column]
+        counted = column.autoincrement is True or column.identity is not None
+        if field.name in self.declared.primary_key or counted or field.generated or found.generated:
+            return False
+        wanted = plain_default(column_default(column, self.dialect))
+        default = found.default.value if found.default is not None else None
+        had = plain_default(default if isinstance(default, str) else None)
+        other_default = (field.default is None or field.default.kind != "database") and wanted != had
+        unique = field.constraints.unique != found.constraints.unique and not self._indexed(field)
+        return self._text(field.type) != self._text(found.type) or field.nullable is not found.nullable or other_default or unique
+
+    def _indexed(self, field: Field) -> bool:
+        """Whether a declared unique index makes it unique."""
+        return any(index.unique and [part.name for part in index.fields] == [field.name] for index in self.declared.indexes)
+
+    def _text(self, kind: FieldType) -> str:
+        text = str(column_type(kind).compile(dialect=self.dialect)).replace(' COLLATE "C"', "").replace(", ", ",").lower()
+        # SQLite's integers have 64 bits whatever they are called.
+        return "integer" if self.dialect.name == "sqlite" and text == "bigint" else text
+
+    def missing_indexes(self) -> list[Index]:
+        there = {index.name for index in self.table.indexes}
+        creatable = {str(index.name) for index in self.made.indexes}
+        return [index for index in self.declared.indexes if index.name not in there and index.name in creatable]
+
+    def extra_indexes(self) -> list[str]:
+        wanted = {index.name for index in self.declared.indexes}
+        constraints = {str(item.name) for item in self.made.constraints if isinstance(item, sa.UniqueConstraint)}
+        kept = (*constraints, "uq_", "sqlite_autoindex")
+        return [index.name for index in self.table.indexes if index.name not in wanted and not index.name.startswith(kept)]

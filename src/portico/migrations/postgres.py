@@ -1,0 +1,210 @@
+"""Runs steps on PostgreSQL: each in a short transaction that gives its locks up rather than let traffic wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from portico.builtin.migrations.roles import assume_owner
+from portico.engines.sql.identifiers import quote
+from portico.engines.sql.operations import Step
+from portico.errors import MigrationError
+
+_JOURNAL = '"portico"."migrations"'
+# A name cannot be looked up by to_regclass before the role that may use the schema is assumed.
+_NAMED = """FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE format('"%s"."%s"', replace(n.nspname, '"', '""'), replace(c.relname, '"', '""')) = :name"""
+_OWNER = f"SELECT quote_ident(r.rolname) {_NAMED.replace('WHERE', 'JOIN pg_roles r ON r.oid = c.relowner WHERE')}"
+_MAY_BECOME = " AND pg_has_role(session_user, r.oid, 'MEMBER')"
+_VALID = f"SELECT i.indisvalid {_NAMED.replace('WHERE', 'JOIN pg_index i ON i.indexrelid = c.oid WHERE')}"
+_TYPES = f"""SELECT a.attname, format_type(a.atttypid, a.atttypmod)
+{_NAMED.replace("WHERE", "JOIN pg_attribute a ON a.attrelid = c.oid WHERE")} AND a.attnum > 0 AND NOT a.attisdropped"""
+
+BATCH_ROWS = 2000
+"""Rows that are changed in one transaction: some ten milliseconds of row locks."""
+
+_LOCK_BUDGET = 0.5
+"""Seconds that one transaction may wait for locks in all; others queue up behind it meanwhile."""
+
+_PATIENCE = 60.0
+"""Seconds until a step whose locks are never free is given up."""
+
+_PAUSE = (0.1, 1.0)
+_TRY_AGAIN = frozenset({"55P03", "40P01"})
+
+Mark = Callable[[], None]
+Result = TypeVar("Result")
+
+
+def state_of(error: DBAPIError) -> str:
+    """The error's SQLSTATE, or an empty text."""
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+class PostgresRunner:
+    """Runs steps on one connection in autocommit, which holds the lock of migrations."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+
+    def prepare(self, create: Callable[[], None]) -> None:
+        """Create the journal by `create`, as Portico's owner."""
+        with self._transaction():
+            assume_owner(self.connection)
+            create()
+
+    @contextmanager
+    def journal(self) -> Iterator[None]:
+        """A transaction in which the journal may be written."""
+        with self._transaction():
+            self._become(_JOURNAL)
+            yield
+
+    def run(self, step: Step, progress: object, mark: Mark, advance: Callable[[object], None]) -> None:
+        """Run one step; `mark` writes into the journal that it is done, `advance` how far its batches are."""
+        if step.kind == "index":
+            self._build(step)
+            with self.journal():
+                mark()
+        elif step.kind == "batches":
+            self._batches(step, progress, advance)
+            with self.journal():
+                mark()
+        else:
+            self._patiently(lambda: self._statements(step.statements, step, mark))
+
+    def undo(self, step: Step, mark: Mark) -> None:
+        """Undo one step that was done, or begun."""
+        statements = step.undo or ()
+        if any(" CONCURRENTLY " in statement for statement in statements):
+            for statement in statements:
+                self._alone(step, statement)
+            with self.journal():
+                mark()
+        else:
+            self._patiently(lambda: self._statements(statements, step, mark))
+
+    def _statements(self, statements: tuple[str, ...], step: Step, mark: Mark) -> None:
+        with self._transaction():
+            self._become(step.table or _JOURNAL)
+            started = time.monotonic()
+            for statement in statements:
+                left = max(_LOCK_BUDGET - (time.monotonic() - started), 0.01)
+                self._execute(f"SET LOCAL lock_timeout = {int(left * 1000)}")
+                self._execute(statement)
+            self._become(_JOURNAL)
+            mark()
+
+    def _build(self, step: Step) -> None:
+        """Build an index beside the traffic; what an attempt before left of it is removed."""
+        valid = self.connection.scalar(sa.text(_VALID), {"name": step.index})
+        if valid:
+            return
+        if valid is not None:
+            self._alone(step, f"DROP INDEX CONCURRENTLY IF EXISTS {step.index}")
+        for statement in step.statements:
+            self._alone(step, statement)
+
+    def _alone(self, step: Step, statement: str) -> None:
+        """Run one statement outside of a transaction. It waits for others' transactions, not they for it."""
+        self._become(step.table or _JOURNAL, local=False)
+        try:
+            self._execute("SET lock_timeout = 0")
+            self._execute(statement)
+        finally:
+            with suppress(SQLAlchemyError):
+                self._execute("RESET ROLE")
+
+    def _batches(self, step: Step, progress: object, advance: Callable[[object], None]) -> None:
+        """Change the rows that match, some thousand at a time along the key; each batch is committed with how far it came."""
+        last = progress if isinstance(progress, list) else None
+        types = self._types(step)
+
+        def batch() -> list[str] | None:
+            with self._transaction():
+                self._become(step.table or _JOURNAL)
+                self._execute(f"SET LOCAL lock_timeout = {int(_LOCK_BUDGET * 1000)}")
+                found = self._batch(step, types, last)
+                if found is not None:
+                    self._become(_JOURNAL)
+                    advance(found)
+                return found
+
+        while (found := self._patiently(batch)) is not None:
+            last = found
+
+    def _batch(self, step: Step, types: list[str], last: list[str] | None) -> list[str] | None:
+        names, numbers = ", ".join(step.key), range(len(step.key))
+        after = ""
+        parameters = dict(step.parameters)
+        if last is not None:
+            after = f"({names}) > ({', '.join(f'CAST(:k{number} AS {types[number]})' for number in numbers)}) AND "
+            parameters |= {f"k{number}": last[number] for number in numbers}
+        saved = f", saved AS (INSERT INTO {step.saved} SELECT * FROM chosen)" if step.saved else ""  # noqa: S608
+        columns = ", ".join([*step.key, *step.columns])
+        same = " AND ".join(f"changed.{name} = chosen.{name}" for name in step.key)
+        texts = ", ".join(f"{name}::text" for name in step.key)
+        (assignments,) = step.statements
+        statement = (
+            f"WITH chosen AS MATERIALIZED (SELECT {columns} FROM {step.table} WHERE {after}({step.condition}) "  # noqa: S608
+            f"ORDER BY {names} LIMIT {BATCH_ROWS} FOR UPDATE){saved}, "
+            f"done AS (UPDATE {step.table} AS changed {assignments} FROM chosen WHERE {same} RETURNING 1) "
+            f"SELECT (SELECT count(*) FROM chosen), (SELECT count(*) FROM done), {texts} FROM chosen "
+            f"ORDER BY {', '.join(f'chosen.{name} DESC' for name in step.key)} LIMIT 1"
+        )
+        row = self.connection.execute(sa.text(statement), parameters).first()
+        if row is None:
+            return None
+        if row[0] != row[1]:
+            raise MigrationError("Fewer rows were changed than were found: a policy or a trigger of the table keeps the others.")
+        return [str(value) for value in row[2:]]
+
+    def _types(self, step: Step) -> list[str]:
+        types = {quote(str(name)): str(kind) for name, kind in self.connection.execute(sa.text(_TYPES), {"name": step.table})}
+        return [types[name] for name in step.key]
+
+    def _patiently(self, work: Callable[[], Result]) -> Result:
+        """Try again while others hold the locks."""
+        deadline = time.monotonic() + _PATIENCE
+        pause = _PAUSE[0]
+        while True:
+            try:
+                return work()
+            except DBAPIError as error:
+                if state_of(error) not in _TRY_AGAIN:
+                    raise
+                if time.monotonic() >= deadline:
+                    raise MigrationError(
+                        f"Others held what it needed for {_PATIENCE:g} seconds.", hint="Look for a long transaction, and run it again."
+                    ) from None
+            time.sleep(pause)
+            pause = min(pause * 1.5, _PAUSE[1])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Everything in it is committed, or nothing; it sees the rows of every tenant."""
+        self._execute("BEGIN")
+        try:
+            self.connection.execute(sa.text("SELECT set_config('portico.all', 'on', true)"))
+            yield
+        except BaseException:
+            # A connection that was lost has rolled back already.
+            with suppress(SQLAlchemyError):
+                self._execute("ROLLBACK")
+            raise
+        self._execute("COMMIT")
+
+    def _become(self, table: str, *, local: bool = True) -> None:
+        """Act as the table's owner where the login may, else as itself."""
+        owner = self.connection.scalar(sa.text(_OWNER + _MAY_BECOME), {"name": table})
+        if owner is not None:
+            self._execute(f"SET {'LOCAL ' if local else ''}ROLE {owner}")
+
+    def _execute(self, statement: str) -> None:
+        # Without parameters a percent sign is a percent sign.
+        self.connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
