@@ -15,6 +15,7 @@ from portico.engines.base import Engine
 from portico.errors import ConfigurationError
 from portico.events import Emit, discard
 from portico.model.collection import Collection
+from portico.model.migration import Checks
 from portico.settings import ConnectionUrl, Database, Settings
 from portico.settings.check import ENGINE_ENTRY_POINTS
 
@@ -100,7 +101,7 @@ async def read_collections(settings: Settings, name: str) -> tuple[Catalog, tupl
         await engine.close()
 
 
-def migration_target(settings: Settings, name: str, known: Callable[[], Mapping[str, Collection]]) -> Target:
+def migration_target(settings: Settings, name: str, known: Callable[[Checks | None], Mapping[str, Collection]]) -> Target:
     """One SQL database as what migrations are for; `known` gives its collections as they are now."""
     from portico.migrations.planning import Target  # noqa: PLC0415 - the service needs it only when it migrates
 

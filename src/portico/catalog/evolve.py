@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -12,14 +13,16 @@ from portico.errors import MigrationError
 from portico.model import migration as m
 from portico.model.collection import Collection, Index, IndexField, Security
 from portico.model.field import Base, Default, Field, Reference
-from portico.model.migration import Change, Operation, collection_of
+from portico.model.migration import Change, Checks, Operation, collection_of
 
 Collections = Mapping[str, Collection]
 
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_PLAIN = frozenset({Base.INTEGER, Base.BIGINT, Base.FLOAT, Base.DECIMAL, Base.BOOLEAN})
 _QUOTED = re.compile(r"'((?:[^']|'')*)'(?:::[a-z ]+)?(?:\(\d+\))?")
 
 
-def changes(operations: Iterable[Operation], collections: Collections) -> list[Change]:
+def changes(operations: Iterable[Operation], collections: Collections, checks: Checks | None = None) -> list[Change]:
     """Each operation with its collections before and after, in order.
 
     Raises:
@@ -29,7 +32,7 @@ def changes(operations: Iterable[Operation], collections: Collections) -> list[C
     fresh: frozenset[str] = frozenset()
     for operation in operations:
         after = evolve(operation, collections)
-        found.append(Change(operation, collections, after, fresh))
+        found.append(Change(operation, collections, after, fresh, checks or {}))
         collections = after
         if isinstance(operation, m.CreateCollection):
             fresh |= {operation.collection.name}
@@ -236,7 +239,9 @@ def way_back(made: Iterable[Change]) -> tuple[Operation, ...] | None:
     found = [reverse(change) for change in made]
     if any(operation is None for operation in found):
         return None
-    return tuple(operation for operation in reversed(found) if operation is not None)
+    back = [operation for operation in reversed(found) if operation is not None]
+    # A field whose type changes is followed by its indexes: those that go have to go first.
+    return tuple(sorted(back, key=lambda operation: not isinstance(operation, m.DropIndex)))
 
 
 def _restorable(field: Field) -> Field:
@@ -253,6 +258,8 @@ def _portable(field: Field) -> Field:
     text = _QUOTED.fullmatch(default.value)
     if text is not None and field.type.base in (Base.STRING, Base.TEXT, Base.ENUM):
         return replace(field, default=Default("literal", text[1].replace("''", "'")))
+    if field.type.base in _PLAIN and (default.value in ("true", "false") or _NUMBER.fullmatch(default.value)):
+        return replace(field, default=Default("literal", json.loads(default.value)))
     return replace(field, default=None if field.type.base in (Base.STRING, Base.TEXT, Base.ENUM) else Default("database"))
 
 

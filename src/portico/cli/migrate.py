@@ -22,8 +22,10 @@ from portico.errors import ConfigurationError, MigrationError
 from portico.migrations.compare import compare
 from portico.migrations.files import FOLDER, read_folder, write_file
 from portico.migrations.migrator import Migrator, pending
+from portico.migrations.planning import ENGINES
+from portico.migrations.stored import as_stored
 from portico.model.collection import Collection
-from portico.model.migration import Migration, Status
+from portico.model.migration import Checks, Migration, Status
 from portico.settings import Settings
 from portico.settings.load import config_file
 from portico.wiring import migration_target, read_collections
@@ -58,8 +60,9 @@ def new(
             written.append(write_file(_folder(directory, config), message, (), (), database=item.name))
             break
         catalog, tables = asyncio.run(read_collections(settings, item.name))
-        known = {collection.name: collection for collection in catalog.of_database(item.name)}
-        found = compare(item.declared, tables, known, dialect=item.type, discover=item.discover)
+        checks = _migrator(settings, item).checks()
+        known = as_stored(catalog.of_database(item.name), tables, ENGINES[item.type].dialect, checks)
+        found = compare(item.declared, tables, known, dialect=item.type, discover=item.discover, checks=checks)
         if found.operations:
             down = way_back(changes(found.operations, known))
             written.append(write_file(_folder(directory, config), message, found.operations, down, database=item.name, notes=found.notes))
@@ -186,9 +189,9 @@ def _migrations(
 
 
 def _migrator(settings: Settings, item: SqlDatabase, *, wait: float = 60, tell: Callable[[str], None] = lambda _: None) -> Migrator:
-    def known() -> dict[str, Collection]:
-        catalog, _ = asyncio.run(read_collections(settings, item.name))
-        return {collection.name: collection for collection in catalog.of_database(item.name)}
+    def known(checks: Checks | None) -> dict[str, Collection]:
+        catalog, tables = asyncio.run(read_collections(settings, item.name))
+        return as_stored(catalog.of_database(item.name), tables, ENGINES[item.type].dialect, checks)
 
     if item.file is not None:
         Path(item.file).parent.mkdir(parents=True, exist_ok=True)

@@ -9,14 +9,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
 from portico.builtin.verify import plain_default
+from portico.engines.postgres.alterations import changed_checks
 from portico.engines.sql.identifiers import APP_SCHEMA
 from portico.engines.sql.operations import column_default, table_of
-from portico.engines.sql.types import column_type
 from portico.migrations.planning import ENGINES
+from portico.migrations.stored import type_text
 from portico.model import migration as m
 from portico.model.collection import Collection, Index
-from portico.model.field import Field, FieldType
-from portico.model.migration import Operation
+from portico.model.field import Field
+from portico.model.migration import Checks, Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,19 @@ class Differences:
 
 
 def compare(
-    declared: Sequence[Collection], tables: Sequence[Collection], known: Mapping[str, Collection], *, dialect: str, discover: Sequence[str]
+    declared: Sequence[Collection],
+    tables: Sequence[Collection],
+    known: Mapping[str, Collection],
+    *,
+    dialect: str,
+    discover: Sequence[str],
+    checks: Checks | None,
 ) -> Differences:
     """The differences between declared collections and the tables that reflection found.
 
     Args:
         declared: the configuration's, of this database. tables: as the engine reflects them. known: the collections as they are served.
+        checks: the check constraints that the database has.
         discover: schemas of tables that are not Portico's own: of those only missing fields are added.
     """
     made: list[Operation] = []
@@ -49,7 +57,8 @@ def compare(
         if table is None or item.kind != "table" or not item.fields:
             continue
         foreign = table.schema is not None and table.schema in discover and table.schema != APP_SCHEMA
-        comparison = _Comparison(item, table, {**known, item.name: item}, engine)
+        known_checks = checks.get((table.schema, table.table), {}) if checks is not None else None
+        comparison = _Comparison(item, table, {**known, item.name: item}, engine, known_checks)
         added, gone = comparison.added(), [] if foreign else comparison.gone()
         made += [m.AddField(item.name, field) for field in added]
         if not foreign:
@@ -90,11 +99,14 @@ def _referred(collection: Collection) -> set[str]:
 class _Comparison:
     """One declared collection beside its table."""
 
-    def __init__(self, declared: Collection, table: Collection, known: Mapping[str, Collection], dialect: Dialect) -> None:
+    def __init__(
+        self, declared: Collection, table: Collection, known: Mapping[str, Collection], dialect: Dialect, checks: Mapping[str, str] | None
+    ) -> None:
         self.declared = declared
         self.table = table
         self.columns = {field.name: field for field in table.fields}
         self.dialect = dialect
+        self.checks = checks
         self.made = table_of(replace(declared, schema=table.schema), known, dialect)
 
     def added(self) -> list[Field]:
@@ -119,16 +131,21 @@ class _Comparison:
         had = plain_default(default if isinstance(default, str) else None)
         other_default = (field.default is None or field.default.kind != "database") and wanted != had
         unique = field.constraints.unique != found.constraints.unique and not self._indexed(field)
-        return self._text(field.type) != self._text(found.type) or field.nullable is not found.nullable or other_default or unique
+        return (
+            type_text(field.type, self.dialect) != type_text(found.type, self.dialect)
+            or field.nullable is not found.nullable
+            or other_default
+            or unique
+            or self._checked(field)
+        )
+
+    def _checked(self, field: Field) -> bool:
+        """Whether the checks that the database has are other than those of the field; not asked where it cannot say."""
+        return self.checks is not None and changed_checks(field, self.made, self.checks)
 
     def _indexed(self, field: Field) -> bool:
         """Whether a declared unique index makes it unique."""
         return any(index.unique and [part.name for part in index.fields] == [field.name] for index in self.declared.indexes)
-
-    def _text(self, kind: FieldType) -> str:
-        text = str(column_type(kind).compile(dialect=self.dialect)).replace(' COLLATE "C"', "").replace(", ", ",").lower()
-        # SQLite's integers have 64 bits whatever they are called.
-        return "integer" if self.dialect.name == "sqlite" and text == "bigint" else text
 
     def missing_indexes(self) -> list[Index]:
         there = {index.name for index in self.table.indexes}

@@ -15,7 +15,7 @@ from portico.migrations.journal import Entry, Journal, Plan
 from portico.migrations.planning import Planned
 from portico.migrations.postgres import PostgresRunner
 from portico.migrations.sqlite import SqliteRunner
-from portico.model.migration import Migration, Record, Status
+from portico.model.migration import Checks, Migration, Record, Status
 
 Result = TypeVar("Result")
 
@@ -36,6 +36,11 @@ class Execution:
         """The stored schema documents."""
         found = self._written(lambda: self._journal.documents(self._runner.connection))
         return {name: dict(document) for name, document in found.items()}
+
+    def checks(self) -> Checks | None:
+        """The check constraints that the database has."""
+        runner = self._runner
+        return self.translated(runner.checks, "read the constraints") if isinstance(runner, PostgresRunner) else None
 
     def begin(self, migration: Migration, planned: Planned) -> None:
         """Write down what is about to run."""

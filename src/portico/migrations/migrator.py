@@ -19,7 +19,7 @@ from portico.migrations.planning import Planned, Target, after, plan_down, plan_
 from portico.migrations.postgres import PostgresRunner
 from portico.migrations.sqlite import SqliteRunner, file_lock
 from portico.model.companions import COLLECTIONS, MIGRATIONS
-from portico.model.migration import Migration, Record, Status
+from portico.model.migration import Checks, Migration, Record, Status
 
 Tell = Callable[[str], None]
 """Is told what happens, a line each."""
@@ -63,15 +63,22 @@ class Migrator:
                     return self._journal.entries(connection)
             return self._journal.entries(connection) if self._journal.exists(connection) else []
 
+    def checks(self) -> Checks | None:
+        """The check constraints that the database has; None where it cannot say."""
+        if self._engine.dialect.name != "postgresql":
+            return None
+        with self._engine.connect() as connection:
+            return PostgresRunner(connection).checks()
+
     def plan(self, migrations: Sequence[Migration]) -> list[tuple[Migration, Planned]]:
         """What `up` would do now. Nothing is changed. Raises MigrationError as `up`."""
-        entries = self.entries()
-        known = self.target.known()
+        entries, checks = self.entries(), self.checks()
+        known = self.target.known(checks)
         found: list[tuple[Migration, Planned]] = []
         done = _completed(entries)
         for migration in pending(migrations, entries):
             _check_dependencies(migration, done)
-            found.append((migration, plan_up(self.target, migration, known, {})))
+            found.append((migration, plan_up(self.target, migration, known, {}, checks)))
             known = after(migration.operations, known)
             done |= {migration.id, migration.name}
         return found
@@ -143,7 +150,8 @@ class Migrator:
         self._tell(f"{migration.id}: {migration.name}")
         stored = stored_collections(execution.documents(), self.target.database)
         try:
-            planned = plan_up(self.target, migration, self.target.known(), stored)
+            checks = execution.checks()
+            planned = plan_up(self.target, migration, self.target.known(checks), stored, checks)
         except PorticoError as error:
             execution.refuse(migration, error)
             raise
@@ -166,7 +174,8 @@ class Migrator:
         self._tell(f"{record.id}: down")
         stored = stored_collections(execution.documents(), self.target.database)
         operations = read_operations(entry.down, record.id)
-        execution.begin_down(record.id, plan_down(self.target, operations, self.target.known(), stored))
+        checks = execution.checks()
+        execution.begin_down(record.id, plan_down(self.target, operations, self.target.known(checks), stored, checks))
         return execution.finish(record.id)
 
     def _finish_interrupted(self, execution: Execution) -> list[Record]:

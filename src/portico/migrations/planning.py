@@ -16,7 +16,7 @@ from portico.errors import MigrationError
 from portico.migrations.journal import Plan
 from portico.model import migration as m
 from portico.model.collection import Collection
-from portico.model.migration import Migration, Operation, collection_of
+from portico.model.migration import Checks, Migration, Operation, collection_of
 
 ENGINES: dict[str, Operations] = {"postgresql": POSTGRES, "sqlite": SQLITE}
 """What each engine registered, by dialect."""
@@ -30,14 +30,15 @@ class Target:
 
     Attributes:
         database: its configured name. dialect: ``postgresql`` or ``sqlite``.
-        known: gives its collections as they are now, by name; asked once the lock is held.
+        known: gives its collections as they are now, by name, from the check constraints that it has (None: it cannot say); asked once
+            the lock is held.
         configured: the names that the configuration declares: what it says of them is not kept in the database.
         schemas: PostgreSQL's schemas that are served; empty where there are none.
     """
 
     database: str
     dialect: str
-    known: Callable[[], Collections]
+    known: Callable[[Checks | None], Collections]
     configured: frozenset[str] = frozenset()
     schemas: tuple[str, ...] = ()
 
@@ -51,10 +52,10 @@ class Planned:
     down: list[dict[str, object]] | None
 
 
-def plan_up(target: Target, migration: Migration, known: Collections, stored: Collections) -> Planned:
+def plan_up(target: Target, migration: Migration, known: Collections, stored: Collections, checks: Checks | None = None) -> Planned:
     """The way up. Raises MigrationError where an operation does not fit the collections, or the engine cannot do it."""
     _check(target, migration.operations)
-    made = changes(migration.operations, known)
+    made = changes(migration.operations, known, checks)
     steps = ENGINES[target.dialect].steps(made)
     down = None if migration.irreversible else migration.down if migration.down is not None else way_back(made)
     documents = remembered(target, migration.operations, known, stored)
@@ -63,9 +64,11 @@ def plan_up(target: Target, migration: Migration, known: Collections, stored: Co
     )
 
 
-def plan_down(target: Target, operations: Sequence[Operation], known: Collections, stored: Collections) -> Plan:
+def plan_down(
+    target: Target, operations: Sequence[Operation], known: Collections, stored: Collections, checks: Checks | None = None
+) -> Plan:
     """The way down."""
-    steps = ENGINES[target.dialect].steps(changes(operations, known))
+    steps = ENGINES[target.dialect].steps(changes(operations, known, checks))
     return Plan(tuple(steps), remembered(target, operations, known, stored), down=True)
 
 

@@ -14,6 +14,7 @@ from portico.builtin.migrations.roles import assume_owner
 from portico.engines.sql.identifiers import quote
 from portico.engines.sql.operations import Step
 from portico.errors import MigrationError
+from portico.model.migration import Checks
 
 _JOURNAL = '"portico"."migrations"'
 # A name cannot be looked up by to_regclass before the role that may use the schema is assumed.
@@ -24,6 +25,10 @@ _MAY_BECOME = " AND pg_has_role(session_user, r.oid, 'MEMBER')"
 _VALID = f"SELECT i.indisvalid {_NAMED.replace('WHERE', 'JOIN pg_index i ON i.indexrelid = c.oid WHERE')}"
 _TYPES = f"""SELECT a.attname, format_type(a.atttypid, a.atttypmod)
 {_NAMED.replace("WHERE", "JOIN pg_attribute a ON a.attrelid = c.oid WHERE")} AND a.attnum > 0 AND NOT a.attisdropped"""
+
+_CHECKS = """SELECT n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid) FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE k.contype = 'c' AND n.nspname <> 'information_schema'"""
 
 BATCH_ROWS = 2000
 """Rows that are changed in one transaction: some ten milliseconds of row locks."""
@@ -64,6 +69,13 @@ class PostgresRunner:
         with self._transaction():
             self._become(_JOURNAL)
             yield
+
+    def checks(self) -> Checks:
+        """The check constraints of every table."""
+        found: dict[tuple[str | None, str], dict[str, str]] = {}
+        for schema, table, name, definition in self.connection.execute(sa.text(_CHECKS)):
+            found.setdefault((schema, table), {})[name] = definition
+        return found
 
     def run(self, step: Step, progress: object, mark: Mark, advance: Callable[[object], None]) -> None:
         """Run one step; `mark` writes into the journal that it is done, `advance` how far its batches are."""

@@ -7,7 +7,7 @@ the collections, and each engine registers how it carries them out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from portico.model.collection import Collection, Index, Partitioning, Relation, Security
@@ -173,15 +173,22 @@ def fields_of(operation: Operation) -> tuple[str, ...]:
     return ()
 
 
+Checks = Mapping[tuple[str | None, str], Mapping[str, str]]
+"""The definitions of check constraints by name, of each table by schema and name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One operation with the collections before and after it, by name. `fresh` are the collections, and the
-    fields (``collection.field``), that the same migration has created before."""
+    fields (``collection.field``), that the same migration has created before.
+    `checks` are the check constraints that the database has.
+    """
 
     operation: Operation
     before: Mapping[str, Collection]
     after: Mapping[str, Collection]
     fresh: frozenset[str] = frozenset()
+    checks: Checks = field(default_factory=dict)
 
     @property
     def old(self) -> Collection:

@@ -6,7 +6,8 @@ batches, and one short transaction swaps the two.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -16,12 +17,13 @@ from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.schema import AddConstraint, CreateIndex
 from sqlalchemy.sql import quoted_name
 
+from portico.engines.postgres.checks import KINDS, check_name
 from portico.engines.sql.identifiers import APP_SCHEMA, quote
 from portico.engines.sql.operations import Step, column_default, column_text, compiled, table_of
 from portico.errors import MigrationError
 from portico.model.collection import Collection
 from portico.model.field import Base, Field, FieldType
-from portico.model.migration import Change
+from portico.model.migration import Change, Checks
 
 _DIALECT = cast("Dialect", PGDialect(paramstyle="named"))  # type: ignore[no-untyped-call]
 _MOST_NAME = 63
@@ -255,17 +257,17 @@ def _constraint_changes(change: Change, old: Field, new: Field, made: sa.Table, 
 def _checks_changed(change: Change, old: Field, new: Field, made: sa.Table, was: sa.Table) -> Iterator[Step]:
     """Constraints that are other, or new, are added anew; those that are gone are dropped."""
     collection, table = change.new, qualified(change.new)
-    before, after = _constraint_texts(old, was), _constraint_texts(new, made)
-    gone = [name for name, text in before.items() if after.get(name) != text]
+    before, after = _constraint_texts(old, was, change.checks), _constraint_texts(new, made)
+    changed = [name for name, text in after.items() if _essence(before.get(name)) != _essence(text)]
+    gone = [name for name in before if name in changed or name not in after]
     if gone:
         dropped = tuple(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {quote(name)}" for name in gone)
         restored = tuple(f"{before[name]} NOT VALID" for name in gone)
         yield Step(f"constraints of {collection.name}.{new.name}", dropped, undo=restored, table=table)
-    added = {name: text for name, text in after.items() if before.get(name) != text}
-    for name, text in added.items():
+    for name in changed:
         undo = (f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {quote(name)}",)
-        yield Step(f"constrain {collection.name}.{new.name}", (f"{text} NOT VALID",), undo=undo, table=table)
-    for name in added:
+        yield Step(f"constrain {collection.name}.{new.name}", (f"{after[name]} NOT VALID",), undo=undo, table=table)
+    for name in changed:
         validate = f"ALTER TABLE {table} VALIDATE CONSTRAINT {quote(name)}"
         yield Step(f"check {collection.name}.{new.name}: look at every document", (validate,), table=table, apart=True)
     if old.constraints.unique and not new.constraints.unique:
@@ -275,8 +277,37 @@ def _checks_changed(change: Change, old: Field, new: Field, made: sa.Table, was:
         yield from _unique_steps(collection, new)
 
 
-def _constraint_texts(field: Field, made: sa.Table) -> dict[str, str]:
-    return {str(item.name): compiled(AddConstraint(item), _DIALECT) for item in _guards(field, made)}
+def _constraint_texts(field: Field, made: sa.Table, checks: Checks | None = None) -> dict[str, str]:
+    """What adds the constraints of a field: as the database has its checks, where it is asked, else as the field says."""
+    guards = _guards(field, made)
+    if checks is None:
+        return {str(item.name): compiled(AddConstraint(item), _DIALECT) for item in guards}
+    table = f"{quote(made.schema or APP_SCHEMA)}.{quote(made.name)}"
+    known = checks.get((made.schema, made.name), {})
+    found = {str(item.name): compiled(AddConstraint(item), _DIALECT) for item in guards if isinstance(item, sa.ForeignKeyConstraint)}
+    for kind in KINDS:
+        name = check_name(made.name, field.column, kind)
+        if name in known:
+            found[name] = f"ALTER TABLE {table} ADD CONSTRAINT {quote(name)} {known[name]}"
+    return found
+
+
+def changed_checks(field: Field, made: sa.Table, known: Mapping[str, str]) -> bool:
+    """Whether the checks that the database has of a field are other than it says."""
+    wanted = _constraint_texts(field, made)
+    had = _constraint_texts(field, made, {(made.schema, made.name): known})
+    checks = {name for name in (*wanted, *had) if name.startswith("ck_")}
+    return any(_essence(wanted.get(name)) != _essence(had.get(name)) for name in checks)
+
+
+def _essence(text: str | None) -> str | None:
+    """What a constraint says, without what the database adds when it writes it down."""
+    if text is None:
+        return None
+    plain = re.sub(r"^.*?ADD CONSTRAINT \S+ | NOT VALID$", "", text)
+    # A list of values is written as an array.
+    plain = re.sub(r"= ANY \(ARRAY\[(.*?)\](?:::[a-z ]+\[\])?\)", r"IN (\1)", plain)
+    return re.sub(r"::[a-z ]+(?:\[\])?|[()\"\s]", "", plain)
 
 
 def _short(name: str) -> str:

@@ -17,7 +17,7 @@ from portico.engines.sql.ddl import referenced_stubs, table
 from portico.engines.sql.identifiers import APP_SCHEMA
 from portico.errors import MigrationError
 from portico.model.collection import Collection
-from portico.model.migration import AlterField, Change, collection_of, fields_of
+from portico.model.migration import AlterField, Change, DropIndex, collection_of, fields_of
 
 Kind = Literal["sql", "index", "batches", "rebuild", "script"]
 
@@ -98,7 +98,7 @@ class Operations:
         late: set[tuple[str | None, str]] = set()
         for change in changes:
             own = list(self._makers[type(change.operation)](change.operation, change))
-            fields = {(collection_of(change.operation), name) for name in fields_of(change.operation)}
+            fields = {(collection_of(change.operation), name) for name in _fields(change)}
             if fields & late:
                 names = ", ".join(sorted(f"{collection}.{name}" for collection, name in fields & late))
                 raise MigrationError(
@@ -114,6 +114,13 @@ class Operations:
                 hint="Put what cannot be undone into a migration of its own, after the others.",
             )
         return joined
+
+
+def _fields(change: Change) -> tuple[str, ...]:
+    operation = change.operation
+    if isinstance(operation, DropIndex):
+        return tuple(part.name for index in change.old.indexes if index.name == operation.name for part in index.fields)
+    return fields_of(operation)
 
 
 def _joined(steps: Sequence[Step]) -> list[Step]:
