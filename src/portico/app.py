@@ -30,6 +30,7 @@ from portico.catalog.watch import watch
 from portico.engines.base import Engine
 from portico.errors import ConfigurationError, DatabaseUnavailable, PorticoError
 from portico.events import Emit, InternalFault
+from portico.migrating import LazyMigrators
 from portico.observe import fan_out
 from portico.observe.lines import Lines
 from portico.observe.logging import Log, LogOptions, capture_records
@@ -40,6 +41,7 @@ from portico.service.coalesce import Coalescer
 from portico.service.documents import Documents
 from portico.service.health import HealthChecks
 from portico.service.imports import Imports
+from portico.service.migrations import Migrations
 from portico.service.monitor import Monitor
 from portico.service.passwords import Passwords
 from portico.service.plans import Plans
@@ -70,6 +72,7 @@ class Service:
     health: HealthChecks
     monitor: Monitor
     schemas: Schemas
+    migrations: Migrations
     emit: Emit
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -166,6 +169,7 @@ def build(settings: Settings, emit: Emit) -> Service:
         health=HealthChecks(engines, main=main_database(settings), catalog=lambda: catalog.current),
         monitor=Monitor(engines, catalog=lambda: catalog.current, documents=documents),
         schemas=Schemas(lambda: catalog.current),
+        migrations=Migrations(LazyMigrators(settings, catalog), refresh=catalog.refresh),
         emit=emit,
     )
 
@@ -179,6 +183,7 @@ def assemble(service: Service) -> App:
         authenticator=service.authenticator,
         health=service.health,
         schemas=service.schemas,
+        migrations=service.migrations,
         monitor=service.monitor,
         openapi=OpenApi(service.schemas, title=settings.service_name, version=__version__, required=settings.anonymous_service is None),
         service_name=settings.service_name,

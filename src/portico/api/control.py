@@ -16,6 +16,7 @@ from portico.api.render import JSON_TYPE, envelope, to_json
 from portico.model.identity import Identity
 from portico.service.authenticate import Authenticator
 from portico.service.health import HealthChecks
+from portico.service.migrations import Migrations
 from portico.service.monitor import Monitor
 from portico.service.schemas import Schemas
 
@@ -31,6 +32,7 @@ class Control:
     authenticator: Authenticator
     health: HealthChecks
     schemas: Schemas
+    migrations: Migrations
     monitor: Monitor
     openapi: OpenApi
     service_name: str

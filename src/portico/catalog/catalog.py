@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from portico.catalog.declare import declare
 from portico.catalog.merge import Source, merge
 from portico.errors import PorticoError
 from portico.events import CatalogChanged, Emit
@@ -37,6 +38,10 @@ class Catalog:
         """The names of all collections, in order."""
         return tuple(self.collections)
 
+    def of_database(self, database: str) -> tuple[Collection, ...]:
+        """The collections that one database holds."""
+        return tuple(item for item in self.collections.values() if item.database == database)
+
     @cached_property
     def by_table(self) -> Mapping[tuple[str, str | None, str], Collection]:
         """The collections by database, schema and table."""
@@ -57,6 +62,15 @@ class Reflecting(Protocol):
 
     async def fingerprint(self) -> str:
         """A short text that changes when they do."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """An engine whose database keeps the schema documents of collections that migrations created."""
+
+    async def stored_documents(self) -> Sequence[Mapping[str, object]]:
+        """The documents."""
         ...
 
 
@@ -82,6 +96,7 @@ class LiveCatalog:
         self._databases = {served.engine.name: served for served in databases}
         self._fingerprints: dict[str, str] = {}
         self._tables: dict[str, tuple[Collection, ...]] = {}
+        self._stored: dict[str, tuple[Collection, ...]] = {}
         self._emit = emit
         self._lock = asyncio.Lock()
         self.current = Catalog()
@@ -90,6 +105,10 @@ class LiveCatalog:
     def databases(self) -> tuple[str, ...]:
         """The names of the databases that it reads."""
         return tuple(self._databases)
+
+    def tables(self, database: str) -> tuple[Collection, ...]:
+        """The tables of one database as its engine reflected them."""
+        return self._tables.get(database, ())
 
     async def load(self) -> Catalog:
         """Read every database and refuse what does not fit.
@@ -140,11 +159,19 @@ class LiveCatalog:
         # The fingerprint comes first: a change between the two is then seen next time.
         fingerprint = await engine.fingerprint()
         self._tables[name] = await engine.reflect()
+        if isinstance(engine, Remembering):
+            documents = await engine.stored_documents()
+            self._stored[name] = tuple(declare(document, source=f"{name}: migrations", database=name) for document in documents)
         self._fingerprints[name] = fingerprint
+
+    def _all_declared(self) -> tuple[Collection, ...]:
+        """What is configured, and what migrations created besides; where both declare a name, the configuration counts."""
+        found = {item.name: item for name in self._databases for item in self._stored.get(name, ())}
+        return (*self._declared, *(item for name, item in found.items() if all(item.name != name for item in self._declared)))
 
     def _replace(self, *, strict: bool) -> None:
         sources = [Source(name, served.schemas, self._tables.get(name, ()), served.schemaless) for name, served in self._databases.items()]
-        merged = merge(self._declared, sources, strict=strict)
+        merged = merge(self._all_declared(), sources, strict=strict)
         current = self.current
         # A collection that did not change stays the same object, so that the plans made for it stay good.
         collections = {item.name: _kept(item, current.get(item.name)) for item in merged.collections}

@@ -15,7 +15,7 @@ import typer
 from portico.catalog.evolve import changes, way_back
 from portico.cli.common import ConfigOption, ExitCode, JsonOption, load_settings, print_json
 from portico.cli.init_db import DatabaseOption, WaitOption
-from portico.cli.migration_tables import described, lines, sql_text, status_table
+from portico.cli.migration_tables import described, lines, status_table
 from portico.cli.sql_databases import SqlDatabase, sql_databases
 from portico.cli.verify_schema import differences_of
 from portico.errors import ConfigurationError, MigrationError
@@ -23,6 +23,7 @@ from portico.migrations.compare import compare
 from portico.migrations.files import FOLDER, read_folder, write_file
 from portico.migrations.migrator import Migrator, pending
 from portico.migrations.planning import ENGINES
+from portico.migrations.showing import shown_steps
 from portico.migrations.stored import as_stored
 from portico.model.collection import Collection
 from portico.model.migration import Checks, Migration, Status
@@ -79,8 +80,7 @@ def plan(config: ConfigOption = None, directory: DirOption = None, database: Dat
     shown: list[dict[str, object]] = []
     for item, migrations in _migrations(settings, config, directory, database):
         for migration, planned in _migrator(settings, item).plan(migrations):
-            steps = [{"title": step.title, "kind": step.kind, "sql": list(sql_text(step))} for step in planned.plan.steps]
-            shown.append({"id": migration.id, "database": item.name, "reversible": planned.down is not None, "steps": steps})
+            shown.append({"id": migration.id, "database": item.name, "reversible": planned.down is not None, "steps": shown_steps(planned)})
     if as_json:
         print_json(shown)
         return

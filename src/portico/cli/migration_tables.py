@@ -7,7 +7,6 @@ from typing import cast
 
 import typer
 
-from portico.engines.sql.operations import Step
 from portico.model.migration import Record
 
 
@@ -26,12 +25,6 @@ def described(record: Record) -> dict[str, object]:
         "dependencies": list(record.dependencies),
         "error": record.error,
     }
-
-
-def sql_text(step: Step) -> Iterator[str]:
-    """The SQL of a step, a statement each, as a person reads it."""
-    for statement in step.statements:
-        yield f"UPDATE {step.table} {statement} WHERE {step.condition}" if step.kind == "batches" else statement
 
 
 def lines(plan: Mapping[str, object]) -> Iterator[str]:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Protocol
 
@@ -121,14 +122,16 @@ class Migrations:
 
     def _read(self, body: object) -> tuple[Migration, bool]:
         try:
-            return self._understood(Reader(body, "The migration", _KEYS))
+            return self._understood(Reader(_plain(body), "The migration", _KEYS))
         except ConfigurationError as error:
             raise InvalidRequest(error.message, hint=error.hint, details=error.details) from None
 
     def _understood(self, reader: Reader) -> tuple[Migration, bool]:
         name = reader.required_text("name")
         if _NAME.fullmatch(name) is None:
-            raise InvalidValue("The name of a migration has letters, digits, spaces and . _ : -, up to 100 of them.", details={"field": "name"})
+            raise InvalidValue(
+                "The name of a migration has letters, digits, spaces and . _ : -, up to 100 of them.", details={"field": "name"}
+            )
         script = reader.text("script")
         if (script is None) is ("operations" not in reader):
             raise InvalidRequest("A migration has either operations or a script.")
@@ -144,6 +147,15 @@ class Migrations:
             collection_or_table=reader.text("collection_or_table") or next(filter(None, map(collection_of, operations)), None),
         )  # fmt: skip
         return migration, reader.flag("dry_run")
+
+
+def _plain(value: object) -> object:
+    """The body with numbers as the journal's JSON can keep them."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def described(record: Record) -> Answer:

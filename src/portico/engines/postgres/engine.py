@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -19,6 +19,7 @@ from portico.engines.postgres.introspect import Guards, guards, measure, unsafe_
 from portico.engines.postgres.pool import Connection, Pool, PoolOptions, Share
 from portico.engines.postgres.reflect import fingerprint, reflect
 from portico.engines.postgres.runner import Runner
+from portico.engines.postgres.stored import stored_documents, stored_mark
 from portico.engines.postgres.transaction import PostgresTransaction
 from portico.errors import PorticoError, StatementTimeout
 from portico.events import Emit, EngineStarted
@@ -129,7 +130,12 @@ class PostgresEngine:
     async def fingerprint(self) -> str:
         """A hash of what the catalog says of the served schemas."""
         async with self._asking() as connection:
-            return await fingerprint(connection, self.schemas)
+            return f"{await fingerprint(connection, self.schemas)}|{await stored_mark(connection)}"
+
+    async def stored_documents(self) -> Sequence[Mapping[str, object]]:
+        """The schema documents of what migrations created."""
+        async with self._asking() as connection:
+            return await stored_documents(connection)
 
     async def measure(self) -> Sequence[TableSize]:
         """The sizes of the served tables, from the statistics."""

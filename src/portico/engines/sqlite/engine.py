@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -19,6 +19,7 @@ from portico.engines.sqlite.gate import Gate
 from portico.engines.sqlite.perform import perform_read, read_with_care
 from portico.engines.sqlite.plan import SqlitePlan, compile_plan
 from portico.engines.sqlite.reflect import fingerprint, reflect
+from portico.engines.sqlite.stored import stored_documents, stored_mark
 from portico.engines.sqlite.stream import export_chunks
 from portico.engines.sqlite.transaction import SqliteTransaction
 from portico.engines.sqlite.writer import Writer
@@ -255,7 +256,11 @@ class SqliteEngine:
 
     async def fingerprint(self) -> str:
         """A short text that changes with the schema."""
-        return await self._apart(fingerprint)
+        return await self._apart(lambda connection: f"{fingerprint(connection)}|{stored_mark(connection)}")
+
+    async def stored_documents(self) -> Sequence[Mapping[str, object]]:
+        """The schema documents of what migrations created."""
+        return await self._apart(stored_documents)
 
     async def _apart(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._threads is None:
