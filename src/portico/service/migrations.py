@@ -106,6 +106,9 @@ class Migrations:
     async def _changed(self, database: str, work: Callable[[], Record]) -> Record:
         try:
             return await asyncio.to_thread(work)
+        except ConfigurationError as error:
+            # The caller is told what who runs Portico has to configure.
+            raise Forbidden(error.message, hint=error.hint) from error
         finally:
             await self._refresh(database)
 

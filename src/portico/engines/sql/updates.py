@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
 
 from sqlalchemy.engine.interfaces import Dialect
 
 from portico.engines.sql.identifiers import quote
-from portico.engines.sql.types import column_type
+from portico.engines.sql.types import MOST_SCALED_DIGITS, SqliteDateTime, SqliteDecimal, SqliteUuid, column_type
 from portico.errors import MigrationError
 from portico.model.collection import Collection
 from portico.model.field import Base, Field
@@ -67,5 +69,20 @@ def _storable(field: Field, value: object, dialect: Dialect) -> object:
         raise MigrationError(f"A value that update_data gives for {field.name} is not of the type {field.type}.")
     if dialect.name == "postgresql":
         return str(value).lower() if isinstance(value, bool) else str(value)
-    processor = column_type(field.type).with_variant(column_type(field.type), "sqlite").dialect_impl(dialect).bind_processor(dialect)
-    return processor(value) if processor is not None else value
+    return _sqlite_value(field, value, dialect)
+
+
+def _sqlite_value(field: Field, value: object, dialect: Dialect) -> object:
+    """A plain value in the form that SQLite's column stores."""
+    base = field.type.base
+    try:
+        if base is Base.DECIMAL:
+            kind = SqliteDecimal(field.type.precision or MOST_SCALED_DIGITS, field.type.scale or 0)
+            return kind.process_bind_param(Decimal(str(value)), dialect)
+        if base is Base.DATETIME:
+            return SqliteDateTime().process_bind_param(dt.datetime.fromisoformat(str(value)), dialect)
+        if base is Base.UUID:
+            return SqliteUuid().process_bind_param(str(value), dialect)
+    except (ValueError, InvalidOperation):
+        raise MigrationError(f"A value that update_data gives for {field.name} is not of the type {field.type}.") from None
+    return value

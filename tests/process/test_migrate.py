@@ -1,0 +1,402 @@
+"""`portico migrate` as it is run: killed at every step, cut off, by many at once, beside traffic, and with files that were changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+import yaml
+
+from tests.conftest import StartPortico
+from tests.servers.portico import PorticoProcess
+from tests.servers.postgres import PostgresDatabase
+from tests.servers.waiting import wait_until
+
+pytestmark = pytest.mark.migrations
+
+INVOICES: dict[str, Any] = {
+    "name": "invoices",
+    "fields": [
+        {"name": "id", "type": "uuid", "default_value": "uuid7", "constraints": ["primary_key"]},
+        {"name": "client_id", "type": "string(255)", "required": True},
+        {"name": "number", "type": "integer", "required": True, "default_value": 7},
+    ],
+    "indexes": [{"name": "idx_invoices_number", "fields": ["number"]}],
+    "security": {"tenant_field": "client_id"},
+}
+ADD_NOTE = {"add_field": {"collection": "invoices", "field": {"name": "note", "type": "text", "required": True, "default_value": "-"}}}
+ADD_TOKEN = {
+    "add_field": {
+        "collection": "invoices",
+        "field": {"name": "token", "type": "uuid", "required": True, "default_value": "uuid7", "constraints": ["unique"]},
+    }
+}
+ADD_INDEX = {"add_index": {"collection": "invoices", "index": {"name": "idx_invoices_client", "fields": ["client_id", "-number"]}}}
+NUMBER_AS_TEXT = {
+    "alter_field": {
+        "collection": "invoices",
+        "field": {"name": "number", "type": "string(20)", "required": True, "default_value": "7", "constraints": ["min_length:1"]},
+    }
+}
+ONLINE = [ADD_NOTE, ADD_TOKEN, ADD_INDEX, NUMBER_AS_TEXT]
+HOLD = 4_242
+"""An advisory lock that tests hold where a migration is to stop."""
+
+
+class Project:
+    """A configuration with its folder of migrations, over one database."""
+
+    def __init__(self, config: dict[str, object]) -> None:
+        self.process = PorticoProcess(config)
+        self.folder = self.process.folder / "migrations"
+
+    def write(self, name: str, *operations: object, **more: object) -> Path:
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({"operations": list(operations), **more}))
+        return path
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = self.process.run("migrate", *arguments, within=120)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "portico", "migrate", *arguments, "--config", str(self.process.config_file)]
+        environment = self.process.environment
+        return subprocess.Popen(
+            command, cwd=self.process.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def states(self) -> dict[str, str]:
+        done = self.process.run("migrate", "history", "--json")
+        return {item["id"]: item["status"] for item in json.loads(done.stdout)}
+
+
+def project_over(database: PostgresDatabase, **config: object) -> Project:
+    logins = {"connection_string": database.dsn(), "migration_connection_string": database.dsn("migrator")}
+    return Project({"databases": {"main": {"type": "postgresql"} | logins}, **config})
+
+
+@pytest.fixture
+def project(postgres_database: PostgresDatabase) -> Iterator[Project]:
+    """A project over PostgreSQL, with the collection `invoices`."""
+    made = project_over(postgres_database)
+    made.write("20260101_000000_invoices", {"create_collection": INVOICES})
+    made.run("up")
+    yield made
+    made.process.close()
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Project]:
+    """A project over SQLite."""
+    made = Project({"databases": {"main": {"connection_string": f"sqlite:///{tmp_path}/app.db"}}, "collections": [INVOICES]})
+    yield made
+    made.process.close()
+
+
+def fill(database: PostgresDatabase, rows: int) -> None:
+    database.execute(f"INSERT INTO app.invoices (client_id, number) SELECT 'c' || i % 10, i FROM generate_series(1, {rows}) AS i")
+
+
+def shape(database: PostgresDatabase) -> dict[str, list[tuple[object, ...]]]:
+    """Everything that a migration of the table could leave: columns, constraints, indexes, triggers, functions, tables."""
+    columns = "SELECT column_name, data_type, is_nullable, column_default FROM information_schema.columns WHERE table_name = 'invoices'"
+    return {
+        "columns": sorted(database.execute(columns), key=str),
+        "constraints": database.execute(
+            "SELECT conname, convalidated, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'app.invoices'::regclass ORDER BY 1"
+        ),
+        "indexes": database.execute(
+            "SELECT indexrelid::regclass::text, indisvalid FROM pg_index WHERE indrelid = 'app.invoices'::regclass ORDER BY 1"
+        ),
+        "triggers": database.execute("SELECT tgname FROM pg_trigger WHERE tgrelid = 'app.invoices'::regclass AND NOT tgisinternal"),
+        "functions": database.execute("SELECT proname FROM pg_proc WHERE pronamespace = 'app'::regnamespace"),
+        "tables": database.execute("SELECT relname FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relkind = 'r' ORDER BY 1"),
+    }
+
+
+def steps_done(database: PostgresDatabase, key: str) -> int:
+    found = database.execute(f"SELECT steps FROM portico.migrations WHERE id = '{key}' AND status = 'executing'")
+    return int(str(found[0][0])) if found else -1
+
+
+def stop_at(database: PostgresDatabase, key: str, step: int) -> psycopg.Connection[tuple[object, ...]]:
+    """Make the migration stand still in the transaction that marks a step as done, until the connection is closed."""
+    database.execute(f"""
+        CREATE OR REPLACE FUNCTION portico.hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          IF NEW.id = '{key}' AND NEW.steps = {step} AND OLD.steps < {step} THEN PERFORM pg_advisory_xact_lock({HOLD}); END IF;
+          RETURN NEW; END $$""")
+    database.execute("CREATE OR REPLACE TRIGGER hold BEFORE UPDATE ON portico.migrations FOR EACH ROW EXECUTE FUNCTION portico.hold()")
+    holder = database.connect()
+    holder.execute(f"SELECT pg_advisory_lock({HOLD})".encode())
+    return holder
+
+
+def stands_still(database: PostgresDatabase) -> bool:
+    return bool(database.execute(f"SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = {HOLD} AND NOT granted"))
+
+
+def release(database: PostgresDatabase, holder: psycopg.Connection[tuple[object, ...]]) -> None:
+    holder.close()
+    database.execute("DROP TRIGGER IF EXISTS hold ON portico.migrations")
+    database.execute("DROP FUNCTION IF EXISTS portico.hold()")
+
+
+def kill(database: PostgresDatabase, running: subprocess.Popen[str]) -> None:
+    del database
+    running.send_signal(signal.SIGKILL)
+    running.wait(20)
+
+
+def cut(database: PostgresDatabase, running: subprocess.Popen[str]) -> None:
+    database.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    assert running.wait(60) == 3, running.stdout.read() if running.stdout else ""
+
+
+def migrators_gone(database: PostgresDatabase) -> bool:
+    return not database.execute("SELECT 1 FROM pg_stat_activity WHERE usename = 'migrator' AND datname = current_database()")
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("end", [kill, cut])
+def test_killed_at_any_step_the_next_run_finishes(
+    postgres_database: PostgresDatabase, project: Project, end: Callable[[PostgresDatabase, subprocess.Popen[str]], None]
+):
+    key = "20260102_000000_online"
+    project.write("20260102_000000_online", *ONLINE)
+    fill(postgres_database, 5_000)
+    steps = len(json.loads(project.run("plan", "--json").stdout)[0]["steps"])
+    assert steps > 15
+    step = 1
+    while step <= steps:
+        holder = stop_at(postgres_database, key, step)
+        running = project.start("up")
+        wait_until(lambda: stands_still(postgres_database), 60, f"step {step}")
+        end(postgres_database, running)
+        release(postgres_database, holder)
+        wait_until(lambda: migrators_gone(postgres_database), what="the end of the migrator's connection")
+        assert steps_done(postgres_database, key) < step
+        step += 3
+    project.run("up")
+    assert project.states()[key] == "completed"
+    found = shape(postgres_database)
+    assert [row[1] for row in found["indexes"]] == [True] * len(found["indexes"])
+    assert {str(row[0]) for row in found["indexes"]} == {
+        "app.pk_invoices", "app.idx_invoices_number", "app.idx_invoices_client", "app.uq_invoices_token",
+    }  # fmt: skip
+    assert (found["triggers"], found["functions"], [row[0] for row in found["tables"]]) == ([], [], ["invoices"])
+    rows = postgres_database.execute(
+        "SELECT count(*), count(DISTINCT token), count(note), sum(number::int), min(pg_typeof(number)::text) FROM app.invoices"
+    )
+    assert rows == [(5_000, 5_000, 5_000, 12_502_500, "character varying")]
+
+
+@pytest.mark.database
+def test_a_failed_one_leaves_nothing_and_keeps_its_error(postgres_database: PostgresDatabase, project: Project):
+    fill(postgres_database, 100)
+    before = shape(postgres_database)
+    unique = {"name": "client_id", "type": "string(255)", "required": True, "constraints": ["unique"]}
+    key = "20260102_000000_wrong"
+    project.write(key, *ONLINE[:3], {"alter_field": {"collection": "invoices", "field": unique}})
+    failed = project.run("up", code=1)
+    assert "same value" in failed.stderr
+    assert shape(postgres_database) == before
+    history = json.loads(project.run("history", "--json").stdout)
+    assert "same value" in next(item["error"] for item in history if item["id"] == key)
+    project.run("status", code=1)
+    project.write(key, *ONLINE[:3])
+    project.run("up")
+    assert project.states()[key] == "completed"
+
+
+@pytest.mark.database
+def test_twenty_at_once_one_runs_and_nineteen_find_it_done(postgres_database: PostgresDatabase):
+    project = project_over(postgres_database)
+    try:
+        project.write("20260101_000000_invoices", {"create_collection": INVOICES})
+        project.write("20260102_000000_online", *ONLINE)
+        running = [project.start("up", "--json") for _ in range(20)]
+        outputs = [process.communicate(timeout=240)[0] for process in running]
+        assert [process.returncode for process in running] == [0] * 20, outputs
+        ran = sorted(len(json.loads(output)) for output in outputs)
+        assert ran == [0] * 19 + [2]
+    finally:
+        project.process.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.database)])
+def test_new_writes_what_is_missing_and_up_and_down_run_it(request: pytest.FixtureRequest, kind: str):
+    if kind == "sqlite":
+        project: Project = request.getfixturevalue("embedded")
+    else:
+        project = project_over(request.getfixturevalue("postgres_database"), collections=[INVOICES])
+    written = project.run("new", "add invoices").stdout.strip()
+    assert written.endswith("_add_invoices.yaml")
+    document = yaml.safe_load((project.process.folder / written).read_text())
+    assert document["operations"][0]["create_collection"]["name"] == "invoices"
+    assert document["down"] == [{"drop_collection": {"name": "invoices"}}]
+    assert "CREATE TABLE" in project.run("plan").stdout
+    project.run("up")
+    assert "Nothing to do" in project.run("new", "nothing").stdout
+    assert json.loads(project.run("status", "--json").stdout)[0]["status"] == "completed"
+    project.run("down")
+    assert list(project.states().values()) == ["rolled_back"]
+    project.run("up")
+    assert list(project.states().values()) == ["completed"]
+    project.process.close()
+
+
+def test_a_file_that_was_changed_after_it_ran_is_named(embedded: Project):
+    embedded.write("20260101_000000_invoices", {"create_collection": INVOICES})
+    embedded.run("up")
+    embedded.write("20260101_000000_invoices", {"create_collection": INVOICES}, ADD_NOTE)
+    refused = embedded.run("up", code=1)
+    assert "20260101_000000_invoices" in refused.stderr
+    assert "20260101_000000_invoices" in embedded.run("status", code=1).stderr
+
+
+def test_what_depends_on_a_missing_one_is_refused(embedded: Project):
+    embedded.write("20260101_000000_invoices", {"create_collection": INVOICES}, dependencies=["20250101_000000_clients"])
+    assert "20250101_000000_clients" in embedded.run("up", code=1).stderr
+
+
+def test_sqlite_killed_while_it_migrates_has_nothing_to_undo(embedded: Project):
+    embedded.write("20260101_000000_invoices", {"create_collection": INVOICES})
+    embedded.run("up")
+    slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000000) INSERT INTO invoices (client_id, number) SELECT 'x', i FROM n WHERE i < 0"
+    path = embedded.write("20260102_000000_slow", ADD_NOTE, {"run_sql": {"sql": slow}})
+    running = embedded.start("up")
+    journal = embedded.process.folder
+    del journal
+    wait_until(lambda: embedded.states().get("20260102_000000_slow") == "executing", 30, "the migration")
+    running.send_signal(signal.SIGKILL)
+    running.wait(20)
+    assert "note" not in embedded.process.run("migrate", "plan").stderr
+    path.write_text(path.read_text())
+    assert embedded.states()["20260102_000000_slow"] == "executing"
+
+
+class Traffic:
+    """Reads and writes of a service while it is migrated; every answer that is not right is kept."""
+
+    def __init__(self, process: PorticoProcess) -> None:
+        self.failures: list[str] = []
+        self.answers = 0
+        self.slowest = 0.0
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(process.url, number)) for number in range(4)]
+
+    def __enter__(self) -> Traffic:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, url: str, number: int) -> None:
+        with httpx2.Client(base_url=url, timeout=20, headers={"X-Client-ID": f"c{number}"}) as client:
+            while not self._stop.is_set():
+                started = time.monotonic()
+                made = client.post("/api/db/invoices", json={})
+                found = client.get("/api/db/invoices", params={"limit": 5})
+                for answer in (made, found):
+                    if answer.status_code not in (200, 201):
+                        self.failures.append(answer.text)
+                if made.status_code == 201:
+                    changed = client.patch(f"/api/db/invoices/{made.json()['data']['id']}", json={"client_id": f"c{number}"})
+                    if changed.status_code != 200:
+                        self.failures.append(changed.text)
+                self.answers += 2
+                self.slowest = max(self.slowest, time.monotonic() - started)
+
+
+class LockWatch:
+    """Watches `pg_locks`: how long a lock that keeps reads or writes of the table away was held."""
+
+    STATEMENT = """SELECT l.pid, l.mode FROM pg_locks l WHERE l.relation = 'app.invoices'::regclass AND l.granted
+                   AND l.mode IN ('AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock')"""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self.longest = 0.0
+        self.seen: set[str] = set()
+        self._database = database
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> LockWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        since: dict[tuple[object, object], float] = {}
+        with self._database.connect() as connection:
+            while not self._stop.wait(0.005):
+                now = time.monotonic()
+                held = {(row[0], row[1]) for row in connection.execute(self.STATEMENT.encode()).fetchall()}
+                since = {lock: since.get(lock, now) for lock in held}
+                self.seen |= {str(mode) for _, mode in held}
+                self.longest = max([self.longest, *(now - begun for begun in since.values())])
+
+
+def migrate_under_load(postgres_database: PostgresDatabase, portico: StartPortico, rows: int) -> tuple[Traffic, LockWatch]:
+    service_config = {"collections": [INVOICES], "http": {"workers": 2}}
+    project = project_over(postgres_database, **service_config)
+    assert project.process.run("init-db").returncode == 0
+    fill(postgres_database, rows)
+    logins = {"connection_string": postgres_database.dsn(), "migration_connection_string": postgres_database.dsn("migrator")}
+    process = portico(config={"databases": {"main": {"type": "postgresql"} | logins}, **service_config})
+    project.write("20260102_000000_add", ADD_NOTE, ADD_TOKEN, ADD_INDEX)
+    project.write("20260103_000000_rename", {"rename_field": {"collection": "invoices", "name": "note", "to": "remark"}})
+    project.write("20260104_000000_type", NUMBER_AS_TEXT)
+    with Traffic(process) as traffic, LockWatch(postgres_database) as watch:
+        wait_until(lambda: traffic.answers > 40, what="traffic")
+        running = project.start("up")
+        output = running.communicate(timeout=1800)[0]
+        assert running.returncode == 0, output
+        before = traffic.answers
+        wait_until(lambda: traffic.answers > before + 40, what="traffic afterwards")
+    project.process.close()
+    return traffic, watch
+
+
+@pytest.mark.database
+def test_no_request_fails_and_no_lock_is_held_for_long_while_a_table_is_migrated(
+    postgres_database: PostgresDatabase, portico: StartPortico
+):
+    traffic, watch = migrate_under_load(postgres_database, portico, 100_000)
+    assert traffic.failures == []
+    assert "AccessExclusiveLock" in watch.seen
+    assert watch.longest < 1.0
+
+
+@pytest.mark.database
+@pytest.mark.performance
+@pytest.mark.skipif(not os.environ.get("PORTICO_LARGE"), reason="a million rows take minutes: set PORTICO_LARGE=1")
+def test_a_million_rows_are_migrated_beside_the_traffic(postgres_database: PostgresDatabase, portico: StartPortico, record_property):
+    started = time.monotonic()
+    traffic, watch = migrate_under_load(postgres_database, portico, 1_000_000)
+    record_property("seconds", round(time.monotonic() - started, 1))
+    record_property("longest_lock_seconds", round(watch.longest, 3))
+    record_property("slowest_answer_seconds", round(traffic.slowest, 3))
+    assert traffic.failures == []
+    assert watch.longest < 1.0
