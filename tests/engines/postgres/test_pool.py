@@ -22,6 +22,7 @@ from portico.model.page import Document
 from tests.engines.postgres.conftest import A, Notes, StartNotes
 from tests.servers.postgres import PostgresDatabase
 from tests.servers.process import find_free_port
+from tests.servers.waiting import wait_until_async
 
 pytestmark = pytest.mark.database
 
@@ -92,8 +93,11 @@ async def test_a_caller_who_leaves_the_queue_takes_nobodys_place(small: Notes) -
         for _ in range(5):
             await stack.enter_async_context(pool.acquire(Share.ALONE))
         waiting = asyncio.create_task(pool.take(Share.ALONE))
-        await asyncio.sleep(0)
-        assert pool.status().waits == 1
+
+        async def queues() -> bool:
+            return pool.status().waits == 1
+
+        await wait_until_async(queues, 5, "a caller in the queue")
         waiting.cancel()
         await asyncio.wait([waiting])
     async with AsyncExitStack() as stack:

@@ -202,7 +202,8 @@ def datetime_text(value: Stored) -> Stored:
         if isinstance(value, int | float) and abs(value) <= _MOST_EPOCH_SECONDS * 1000:
             return _day_count(value) if isinstance(value, float) and 1_000_000 < value < 6_000_000 else _epoch(value)
     except (ValueError, OverflowError):
-        pass
+        # It has the form of a moment and is none, such as a thirteenth month: the file's owner sees what is stored.
+        return value
     return value
 
 
