@@ -135,14 +135,13 @@ class Calls:
         """A reference to the other's user or conversation is refused exactly as one to nobody's."""
         theirs = self.chance.choice(self.other.ids["users"])
         talk = self.chance.choice(self.other.ids["conversations"])
-        name, body, key = self.chance.choice(
-            [
-                ("document_metadata", metadata(self.mine, f"{self.chance.random()}.txt") | {"uploaded_by": theirs}, "uploaded_by"),
-                ("documents", {"user_id": theirs, "project_name": "p", "content": "c"}, "user_id"),
-                ("conversations", {"user_id": theirs, "title": "t"}, "user_id"),
-                ("messages", {"conversation_id": talk, "role": "user", "content": "c"}, "conversation_id"),
-            ]
-        )
+        references: list[tuple[str, dict[str, object], str]] = [
+            ("document_metadata", {**metadata(self.mine, f"{self.chance.random()}.txt"), "uploaded_by": theirs}, "uploaded_by"),
+            ("documents", {"user_id": theirs, "project_name": "p", "content": "c"}, "user_id"),
+            ("conversations", {"user_id": theirs, "title": "t"}, "user_id"),
+            ("messages", {"conversation_id": talk, "role": "user", "content": "c"}, "conversation_id"),
+        ]
+        name, body, key = self.chance.choice(references)
         answers = [self._send("POST", f"/api/db/{name}", content=body | {key: value}) for value in (body[key], NOBODY)]
         own = self.chance.choice(self.mine.ids[name])
         answers += [self._send("PATCH", f"/api/db/{name}/{own}", content={key: value}) for value in (body[key], NOBODY)]
