@@ -162,9 +162,8 @@ class Plans:
             parsed = self._parse_filter(text)
             if parsed.query.filter is None:
                 continue
-            bound = bind_filter(parsed.query.filter, context.collection, limits=self.limits, first=first + len(sources)).fixed(
-                parsed.values
-            )
+            place = first + len(sources)
+            bound = bind_filter(parsed.query.filter, context.collection, hidden=None, limits=self.limits, first=place).fixed(parsed.values)
             predicates.append(bound.predicate)
             sources += bound.sources
             coercers += bound.coercers
