@@ -16,7 +16,7 @@ from portico.model.identity import Actor
 from portico.model.page import Changed, Document, Page
 from portico.model.scope import Scope
 from portico.query.capabilities import Capability
-from portico.query.scoped import Export, ScopedQuery
+from portico.query.scoped import ScopedQuery
 
 
 @dataclass(slots=True)
@@ -175,12 +175,12 @@ class Engine(Protocol):
         Returns:
             one outcome for each call, in order: an answer, that call's own error, or (never of a single call) `APART`.
         Raises:
-            PorticoError: the statement as a whole failed (connection, timeout).
+            PorticoError: the statement as a whole failed (connection, timeout); of a single call also its own error.
         """
         ...
 
     def stream(self, plan: Compiled, call: Call) -> AsyncIterator[bytes]:
-        """Run an `Export`: chunks of NDJSON, each a number of whole lines, in bounded memory."""
+        """Run an `Export`: chunks of NDJSON, each a number of whole lines, in bounded memory. Raises StatementTimeout after ten minutes."""
         ...
 
     async def begin(self, isolation: Isolation = "read_committed", *, read_only: bool = False) -> Transaction:
@@ -211,7 +211,6 @@ __all__ = [
     "Call",
     "Compiled",
     "Engine",
-    "Export",
     "Health",
     "Isolation",
     "Measuring",
