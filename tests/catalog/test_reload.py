@@ -11,7 +11,7 @@ from portico.catalog.catalog import LiveCatalog, Served
 from portico.catalog.declare import declare
 from portico.catalog.watch import watch
 from portico.engines.sqlite import reflect as sqlite_reflect
-from portico.errors import ConfigurationError, DatabaseUnavailable
+from portico.errors import CollectionNotFound, ConfigurationError, DatabaseUnavailable
 from portico.events import CatalogChanged, ConnectionFailed, Event
 from portico.model.collection import Collection
 
@@ -102,6 +102,18 @@ async def test_a_database_that_is_away_keeps_its_collections(file, live):
     before = await live.load()
     file.away = True
     assert await live.reload(seen=before.version) is before
+
+
+async def test_a_collection_of_a_database_that_was_never_reached_is_unavailable_and_not_missing(file, live):
+    file.away = True
+    unread = await live.reload(seen=0)
+    with pytest.raises(DatabaseUnavailable):
+        unread.find("orders")
+    file.away = False
+    read = await live.reload(seen=unread.version)
+    assert read.find("orders").name == "orders"
+    with pytest.raises(CollectionNotFound):
+        read.find("nowhere")
 
 
 async def test_declarations_that_do_not_fit_are_refused_at_start_but_not_while_serving(file, events):

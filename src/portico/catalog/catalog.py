@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from portico.catalog.declare import declare
 from portico.catalog.merge import Source, merge
-from portico.errors import PorticoError
+from portico.errors import CollectionNotFound, DatabaseUnavailable, PorticoError
 from portico.events import CatalogChanged, Emit
 from portico.model.collection import Collection
 
@@ -22,16 +22,31 @@ class Catalog:
     Attributes:
         version: grows with each change; 0 is the empty catalog before the first load.
         collections: by name, in order. missing: declared collections without a table. problems: what did not fit, a sentence each.
+        unread: databases that could not be reached since the start, so that nobody knows what they have.
     """
 
     version: int = 0
     collections: Mapping[str, Collection] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def get(self, name: str) -> Collection | None:
         """The collection of that name, or None."""
         return self.collections.get(name)
+
+    def find(self, name: str) -> Collection:
+        """The collection of that name.
+
+        Raises:
+            CollectionNotFound: there is none. DatabaseUnavailable: it may be in a database that was not read yet.
+        """
+        found = self.collections.get(name)
+        if found is not None:
+            return found
+        if self.unread:
+            raise DatabaseUnavailable("A database cannot be reached, so its collections are not known yet.")
+        raise CollectionNotFound(f"There is no collection {name[:100]}.", details={"collection": name[:100]})
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -176,9 +191,11 @@ class LiveCatalog:
         # A collection that did not change stays the same object, so that the plans made for it stay good.
         collections = {item.name: _kept(item, current.get(item.name)) for item in merged.collections}
         unchanged = list(collections.items()) == list(current.collections.items())
-        if current.version and unchanged and (merged.missing, merged.problems) == (current.missing, current.problems):
+        unread = tuple(name for name in self._databases if name not in self._tables)
+        rest = (merged.missing, merged.problems, unread)
+        if current.version and unchanged and rest == (current.missing, current.problems, current.unread):
             return
-        self.current = Catalog(current.version + 1, collections, merged.missing, merged.problems)
+        self.current = Catalog(current.version + 1, collections, *rest)
         self._emit(CatalogChanged(self.current.version, len(collections)))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from portico.catalog.catalog import Catalog
 from portico.engines.base import Engine
-from portico.errors import CollectionNotFound, NotSupported
+from portico.errors import NotSupported
 from portico.events import Emit, PlanMade
 from portico.model.collection import Collection
 from portico.model.identity import Permission
@@ -87,11 +87,8 @@ class Plans:
         self.limits = limits
 
     def collection(self, name: str) -> Collection:
-        """The collection of that name. Raises CollectionNotFound."""
-        found = self._catalog().get(name)
-        if found is None:
-            raise CollectionNotFound(f"There is no collection {name[:100]}.", details={"collection": name[:100]})
-        return found
+        """The collection of that name. Raises CollectionNotFound, DatabaseUnavailable."""
+        return self._catalog().find(name)
 
     def engine(self, collection: Collection) -> Engine:
         """The engine of the collection's database."""

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from portico.catalog.catalog import Catalog
 from portico.catalog.describe import describe
-from portico.errors import CollectionNotFound
 from portico.model.collection import Collection
 from portico.model.identity import Identity, Permission
 from portico.service.authorize import Access, effective, require
@@ -42,9 +41,7 @@ class Schemas:
         Raises:
             CollectionNotFound: there is none, or the caller may not know of it. Forbidden: it may not read it.
         """
-        collection = self._catalog().get(name)
-        if collection is None:
-            raise CollectionNotFound(f"There is no collection {name[:100]}.", details={"collection": name[:100]})
+        collection = self._catalog().find(name)
         access = effective(identity, collection)
         require(access, Permission.READ)
         return _document(collection, access)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -128,8 +129,23 @@ async def connect(options: PoolOptions, address: Address, settings: Mapping[str,
                 "The options of a PostgreSQL connection string are not ones that can be used.",
                 hint="Check its hosts and sslmode, and that the files of sslrootcert, sslcert and sslkey can be read.",
             ) from error
-        raise DatabaseUnavailable("The database cannot be reached.", details={"type": type(error).__name__}) from error
+        raise DatabaseUnavailable("The database cannot be reached.", hint=_reason(error), details={"type": type(error).__name__}) from error
     return made
+
+
+def _reason(error: BaseException) -> str | None:
+    """What keeps a connection from being made, where it is one of the mistakes that a first set-up makes."""
+    match error:
+        case asyncpg.InvalidCatalogNameError():
+            return "The server has no database of that name."
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            return "The server refuses the role or its password."
+        case socket.gaierror():
+            return "The name of its host is not known."
+        case ConnectionRefusedError():
+            return "Nothing listens at its host and port."
+        case _:
+            return None
 
 
 async def _with_codecs(made: Connection) -> None:

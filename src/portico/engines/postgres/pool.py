@@ -88,7 +88,7 @@ class Pool:
             self._rest.idle += [await self._connect(self._rest) for _ in range(wanted)]
         except (DatabaseUnavailable, PoolExhausted) as error:
             await self.close()
-            raise DatabaseUnavailable(error.message, details=error.details) from error
+            raise DatabaseUnavailable(error.message, hint=error.hint, details=error.details) from error
 
     async def close(self) -> None:
         """Close every connection, once what runs has ended, or after ten seconds."""

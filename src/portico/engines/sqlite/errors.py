@@ -115,7 +115,9 @@ def _constraint(error: sqlite3.Error, code: int, collection: Collection | None, 
     if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
         if deleting:
             return ReferencedDocument("Other documents refer to this one.")
-        return UnknownReference("The document refers to one that does not exist.")
+        return UnknownReference(
+            "The document refers to one that does not exist.", hint="Create that first: its client, or what another field refers to."
+        )
     if code == sqlite3.SQLITE_CONSTRAINT_NOTNULL:
         name = fields[0] if fields else "a field"
         return MissingValue(f"{name} is required.", details={"field": name} if fields else {})
