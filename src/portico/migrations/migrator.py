@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from portico.builtin.connect import migration_lock, sync_engine, wait_for_database
 from portico.catalog.operations import read_operations
@@ -39,6 +40,8 @@ class Migrator:
 
     def __init__(self, url: str, target: Target, *, wait_seconds: float = 60, lock_seconds: float = 600, tell: Tell = silent) -> None:
         self._engine = sync_engine(url, wait_seconds=wait_seconds)
+        # The one for migrations takes SQLite's writer with each transaction.
+        self._reader = self._engine if self._engine.dialect.name == "postgresql" else sa.create_engine(self._engine.url, poolclass=NullPool)
         self.target = target
         self._wait, self._lock_wait, self._tell = wait_seconds, lock_seconds, tell
         self._journal = Journal(self._engine.dialect.name)
@@ -47,14 +50,14 @@ class Migrator:
 
     def entries(self) -> list[Entry]:
         """The journal; empty where there is none yet. Raises DatabaseUnavailable."""
-        wait_for_database(self._engine, wait_seconds=self._wait)
+        wait_for_database(self._reader, wait_seconds=self._wait)
         try:
             return self._read()
         except DBAPIError as error:
             raise translate(error, "read the journal") from error
 
     def _read(self) -> list[Entry]:
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             if self._engine.dialect.name == "postgresql":
                 runner = PostgresRunner(connection.execution_options(isolation_level="AUTOCOMMIT"))
                 if not self._journal.exists(connection):

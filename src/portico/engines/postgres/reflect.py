@@ -32,6 +32,7 @@ WHERE {_SERVED} AND has_schema_privilege(n.oid, 'USAGE') AND has_any_column_priv
 ORDER BY array_position($1::text[], n.nspname::text), c.relname"""  # noqa: S608  # text of this module
 
 # A domain is followed to its base type, so that a domain over text is compared and rendered as text.
+# What a migration builds beside a column, to take its place, is nobody's field.
 _COLUMNS = """
 WITH RECURSIVE base (oid, type, depth) AS (
   SELECT t.oid, t.oid, 0 FROM pg_type t WHERE t.oid IN (SELECT atttypid FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0)
@@ -54,7 +55,8 @@ JOIN resolved r ON r.oid = a.atttypid
 JOIN pg_type t ON t.oid = r.type
 LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
 LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
-WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND NOT starts_with(a.attname, 'portico_new_')
+  AND has_column_privilege(a.attrelid, a.attnum, 'SELECT')
 ORDER BY a.attrelid, a.attnum"""
 
 _CONSTRAINTS = """
