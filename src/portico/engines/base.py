@@ -167,11 +167,14 @@ class Engine(Protocol):
         """Make a scoped query ready to run. Raises NotSupported with the capability that it would need."""
         ...
 
-    async def run(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Outcome]:
+    async def run(
+        self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None, gathered: bool = False
+    ) -> Sequence[Outcome]:
         """Run one plan for one or more calls, in one statement where the plan is joint, each write committed on return.
 
         Args:
             plan: what `compile` gave. calls: at most 256. timeout: seconds for the statement, None for the default.
+            gathered: they come from where calls gather, so that even one alone may use the connections that joint statements own.
         Returns:
             one outcome for each call, in order: an answer, that call's own error, or (never of a single call) `APART`.
         Raises:

@@ -90,7 +90,7 @@ class Coalescer:
         sent = Sent([])
         lane.under_way.append(sent)
         try:
-            return answered((await lane.engine.run(lane.plan, [call], timeout=lane.timeout))[0])
+            return answered((await lane.engine.run(lane.plan, [call], timeout=lane.timeout, gathered=True))[0])
         finally:
             lane.under_way.remove(sent)
             self._go_on(lane)
@@ -140,7 +140,8 @@ class Coalescer:
         batch = sent.batch
         slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._is_slow, lane)
         try:
-            outcomes: Sequence[Outcome] = await lane.engine.run(lane.plan, [call for call, _ in batch], timeout=lane.timeout)
+            calls = [call for call, _ in batch]
+            outcomes: Sequence[Outcome] = await lane.engine.run(lane.plan, calls, timeout=lane.timeout, gathered=True)
         except PorticoError as error:
             outcomes = [error] if len(batch) == 1 else [_twin(error) for _ in batch]
         except BaseException as error:

@@ -30,9 +30,9 @@ def spy(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     run = notes.engine.run
 
-    async def counted(plan: Any, calls: Any, *, timeout: float | None = None) -> Any:
+    async def counted(plan: Any, calls: Any, *, timeout: float | None = None, gathered: bool = False) -> Any:
         sizes.append(len(calls))
-        return await run(plan, calls, timeout=timeout)
+        return await run(plan, calls, timeout=timeout, gathered=gathered)
 
     monkeypatch.setattr(notes.engine, "run", counted)
     return sizes

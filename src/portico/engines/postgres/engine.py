@@ -90,10 +90,12 @@ class PostgresEngine:
         """Make a scoped query ready to run."""
         return compile_plan(query, self._grammar, self._secret, most_cascaded=self._most_cascaded)
 
-    async def run(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Outcome]:
+    async def run(
+        self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None, gathered: bool = False
+    ) -> Sequence[Outcome]:
         """Run a plan for its calls: together in one statement, or the one call alone."""
         seconds = timeout if timeout is not None else self.options.statement_timeout
-        return await self._runner.run(cast("PostgresPlan", plan), calls, seconds)
+        return await self._runner.run(cast("PostgresPlan", plan), calls, seconds, gathered=gathered)
 
     async def stream(self, plan: Compiled, call: Call) -> AsyncIterator[bytes]:
         """The rows of an export as NDJSON, by a cursor, in bounded memory, for ten minutes at most."""

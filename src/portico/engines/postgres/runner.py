@@ -38,10 +38,10 @@ class Runner:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def run(self, plan: PostgresPlan, calls: Sequence[Call], timeout: float) -> Sequence[Outcome]:
+    async def run(self, plan: PostgresPlan, calls: Sequence[Call], timeout: float, *, gathered: bool) -> Sequence[Outcome]:
         """The outcomes of `calls`: of one statement where the plan and the calls allow that."""
         if len(calls) == 1:
-            return [await self._alone(plan, calls[0], timeout)]
+            return [await self._alone(plan, calls[0], timeout, Share.JOINT if gathered and plan.joint else Share.ALONE)]
         if not plan.joint or not same_kind(calls):
             return await asyncio.gather(*(self._caught(plan, call, timeout) for call in calls))
         try:
@@ -51,40 +51,40 @@ class Runner:
 
     async def _caught(self, plan: PostgresPlan, call: Call, timeout: float) -> Outcome:
         try:
-            return await self._alone(plan, call, timeout)
+            return await self._alone(plan, call, timeout, Share.ALONE)
         except PorticoError as error:
             return error
 
-    async def _alone(self, plan: PostgresPlan, call: Call, timeout: float) -> Answer:
+    async def _alone(self, plan: PostgresPlan, call: Call, timeout: float, share: Share) -> Answer:
         """One call's statement: committed on return, or rolled back and raised. The victim of a deadlock runs again."""
         for _ in range(MOST_COLLISIONS):
             try:
-                return await self._once(plan, call, timeout)
+                return await self._once(plan, call, timeout, share)
             except StaleSnapshot:
                 # The server chose it to end a deadlock, with a change of the schema for instance, and rolled it back.
                 continue
-        return await self._once(plan, call, timeout)
+        return await self._once(plan, call, timeout, share)
 
-    async def _once(self, plan: PostgresPlan, call: Call, timeout: float) -> Answer:
+    async def _once(self, plan: PostgresPlan, call: Call, timeout: float, share: Share) -> Answer:
         try:
-            return await self._way(plan)(plan, call, timeout)
+            return await self._way(plan)(plan, call, timeout, share)
         except DatabaseUnavailable:
-            return await self._way(plan)(plan, call, timeout)
+            return await self._way(plan)(plan, call, timeout, share)
 
-    def _way(self, plan: PostgresPlan) -> Callable[[PostgresPlan, Call, float], Awaitable[Answer]]:
+    def _way(self, plan: PostgresPlan) -> Callable[[PostgresPlan, Call, float, Share], Awaitable[Answer]]:
         if needs_transaction(plan.query):
             return self._in_transaction
         return self._write if plan.writes else self._read
 
-    async def _read(self, plan: PostgresPlan, call: Call, timeout: float) -> Answer:
+    async def _read(self, plan: PostgresPlan, call: Call, timeout: float, share: Share) -> Answer:
         """A read, which is cancelled at the server when its caller goes."""
-        connection = await self._pool.take(Share.ALONE)
-        return await self._finish(connection, Share.ALONE, run_alone(connection, plan, call, timeout), writing=False)
+        connection = await self._pool.take(share)
+        return await self._finish(connection, share, run_alone(connection, plan, call, timeout), writing=False)
 
-    async def _write(self, plan: PostgresPlan, call: Call, timeout: float) -> Answer:
+    async def _write(self, plan: PostgresPlan, call: Call, timeout: float, share: Share) -> Answer:
         """A write by key. Only where another change holds what it needs does it take one of the few connections that may wait for that."""
         try:
-            return await self._sent(Share.ALONE, plan, call, timeout, impatient=True)
+            return await self._sent(share, plan, call, timeout, impatient=True)
         except Unavailable as error:
             if not _is_locked(error):
                 raise
@@ -95,7 +95,7 @@ class Runner:
         work = run_alone(connection, plan, call, timeout, impatient=impatient)
         return await to_its_end(self._finish(connection, share, work, writing=True))
 
-    async def _in_transaction(self, plan: PostgresPlan, call: Call, timeout: float) -> Answer:
+    async def _in_transaction(self, plan: PostgresPlan, call: Call, timeout: float, _: Share) -> Answer:
         """A change of several statements: scope, change and companions in an explicit transaction."""
         transaction = await PostgresTransaction.begin(self._pool, "read_committed", read_only=False, share=Share.LOCKING)
         try:

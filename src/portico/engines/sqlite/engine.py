@@ -144,7 +144,14 @@ class SqliteEngine:
         found = self._reader.execute("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE", (table,))
         return found.fetchone() is not None
 
-    async def run(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Outcome]:
+    async def run(
+        self,
+        plan: Compiled,
+        calls: Sequence[Call],
+        *,
+        timeout: float | None = None,
+        gathered: bool = False,  # noqa: ARG002 - here nothing is owned by joint statements
+    ) -> Sequence[Outcome]:
         """Run a plan for its calls, each by itself; writes that wait together are committed together."""
         own = cast("SqlitePlan", plan)
         seconds = timeout if timeout is not None else self.options.statement_timeout
