@@ -11,8 +11,8 @@ from portico.model.identity import Permission
 Json = dict[str, object]
 
 FILTERED = ("select", "order", "limit", "offset", "cursor", "count", "and", "or", "not.and", "not.or")
-_READ_ERRORS = (400, 401, 403, 404, 422, 503, 504)
-_WRITE_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 503, 504)
+_READ_ERRORS = (400, 401, 403, 404, 422, 501, 503, 504)
+_WRITE_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 501, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,11 @@ class Described:
     def document(self) -> Json:
         """The schema of its documents."""
         return reference(self.component)
+
+    @property
+    def selected(self) -> Json:
+        """The schema of its documents with the fields that a read asked for."""
+        return reference(self.component + "Selected")
 
     def body(self, suffix: str, *, many: bool = False) -> Json:
         """The body of a write: one document, or an array of them as well."""
@@ -74,10 +79,11 @@ def one_document(described: Described, tag: str) -> Json:
     """`GET PUT PATCH DELETE` on a document's path."""
     calls: Json = {}
     found = {"200": _answer("The document", described.document)}
+    read: Json = {"200": _answer("The document", described.selected), "304": {"description": "Not modified"}}
     condition = [_header("If-Match", "The ETag that the document must have.")]
     if Permission.READ in described.permissions:
         fresh = [_header("If-None-Match", "An ETag: 304 where the document still has it."), _parameter("select", "Fields, by commas.")]
-        calls["get"] = _call(f"Get one of {tag}", tag, {**found, "304": {"description": "Not modified"}}, _READ_ERRORS, parameters=fresh)
+        calls["get"] = _call(f"Get one of {tag}", tag, read, _READ_ERRORS, parameters=fresh)
     if described.collection.read_only:
         return calls
     if Permission.UPDATE in described.permissions:
@@ -142,7 +148,7 @@ def _answer(description: str, data: Json) -> Json:
 
 
 def _page(described: Described) -> Json:
-    data: Json = {"type": "array", "items": described.document}
+    data: Json = {"type": "array", "items": described.selected}
     schema = {"allOf": [reference("Envelope"), {"type": "object", "properties": {"data": data, "page": reference("Page")}}]}
     return {"200": {"description": "A page of documents", "content": {"application/json": {"schema": schema}}}}
 

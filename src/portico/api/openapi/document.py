@@ -126,6 +126,7 @@ def _describe(collection: Collection, access: Access, schemas: Json) -> Describe
     while component in schemas:
         component += "_"
     schemas[component] = document_schema(collection, access.hidden)
+    schemas[f"{component}Selected"] = document_schema(collection, access.hidden, selected=True)
     if not collection.read_only:
         schemas[f"{component}Create"] = written_schema(collection, access.hidden, access.read_only, whole=True)
         schemas[f"{component}Change"] = written_schema(collection, access.hidden, access.read_only, whole=False)
@@ -189,8 +190,13 @@ def _reports() -> Json:
     content = {"application/json": {"schema": reference("Envelope")}}
     paths: Json = {}
     for path, text in texts.items():
-        answers: Json = {"200": {"description": text, "content": content}, "401": error(401), "503": error(503)}
-        parameters = {"parameters": [path_parameter("collection", "The collection's name.")]} if "{" in path else {}
+        one = "{" in path
+        codes = (400, 401, 403, 404, 503) if one else (400, 401, 503)
+        answers: Json = {"200": {"description": text, "content": content}, **{str(code): error(code) for code in codes}}
+        if path == "/api/db/health":
+            unhealthy: Json = {"application/json": {"schema": {"anyOf": [reference("Envelope"), reference("Error")]}}}
+            answers["503"] = {"description": "Unhealthy, with the same report; or an error", "content": unhealthy}
+        parameters = {"parameters": [path_parameter("collection", "The collection's name.")]} if one else {}
         paths[path] = {**parameters, "get": {"summary": text, "tags": ["service"], "responses": answers}}
     for path in ("/health", "/health/live", "/health/ready", "/health/startup", "/v1/health"):
         plain: Json = {code: {"description": text} for code, text in (("200", "Healthy"), ("503", "Unhealthy"))}

@@ -37,14 +37,15 @@ _PASSWORD: Schema = {
 }
 
 
-def document_schema(collection: Collection, hidden: frozenset[str]) -> Schema:
-    """A document of the collection as it is read."""
+def document_schema(collection: Collection, hidden: frozenset[str], *, selected: bool = False) -> Schema:
+    """A document of the collection as it is answered; `selected`: with the fields that the read asked for."""
     shown = [field for field in collection.fields if field.name not in hidden]
-    return {
-        "type": "object",
-        "properties": {field.name: field_schema(field) for field in shown},
-        "required": [field.name for field in shown],
-    }
+    schema: Schema = {"type": "object", "properties": {field.name: field_schema(field) for field in shown}}
+    if selected:
+        schema["description"] = "With `select` or `fields`, what they ask for (a cast answers its own type); otherwise every field."
+    else:
+        schema["required"] = [field.name for field in shown]
+    return schema
 
 
 def written_schema(collection: Collection, hidden: frozenset[str], read_only: frozenset[str], *, whole: bool) -> Schema:
