@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,10 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import StartPortico
 from tests.engines.invoices import INVOICES, document
 from tests.servers.portico import PorticoProcess
 from tests.servers.postgres import PostgresServer
-from tests.servers.prepared import ENGINES, running
+from tests.servers.prepared import ENGINES, prepared_database, running
 
 PATH = "/api/db/invoices"
 KEY = "00000000-0000-4000-8000-000000000001"
@@ -178,6 +182,46 @@ def test_bad_input_is_refused_with_its_status_and_writes_nothing(service: Portic
     assert not LEAKS.search(answer.text), answer.text
     assert answer.headers["x-correlation-id"] == answer.json()["correlation_id"]
     assert stored(service) == before
+
+
+QUICK = "CREATE TABLE quick (id integer PRIMARY KEY); INSERT INTO quick VALUES (1);"
+SLOW = {
+    "sqlite": "CREATE VIEW slow AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 1000000000) SELECT n FROM c",
+    "postgres": "CREATE VIEW slow WITH (security_invoker) AS SELECT 1 AS n FROM pg_sleep(30); GRANT SELECT ON quick, slow TO appuser",
+}
+
+
+@pytest.fixture(params=ENGINES)
+def slow(request: pytest.FixtureRequest, portico: StartPortico, tmp_path: Path) -> Iterator[PorticoProcess]:
+    """The service over a table and a view that takes half a minute or more, for a key whose statements may take a tenth of a second."""
+    config: dict[str, object] = {"auth": {"required": True}}
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            with closing(sqlite3.connect(tmp_path / "slow.db")) as connection:
+                connection.executescript(QUICK + SLOW["sqlite"])
+            environment = {"DATABASE_URL": f"sqlite:///{tmp_path}/slow.db"}
+        else:
+            database = prepared_database(request.getfixturevalue("postgres"), config)
+            stack.callback(database.drop)
+            database.execute("SET search_path = app;" + QUICK + SLOW["postgres"])
+            config["databases"] = {"main": {"type": "postgresql", "connection_string": database.dsn(), "discover": ["app"]}}
+            environment = {}
+        process = portico(config=config, environment=environment, start=False)
+        made = process.run("key", "create", "--service", "tests", "--clients", "*", "--allow", "*:*", "--json")
+        assert process.run("key", "grant", "--service", "tests", "--statement-timeout", "0.1").returncode == 0
+        process.client.headers["X-API-Key"] = json.loads(made.stdout)["key"]
+        stack.callback(process.start().kill)
+        yield process
+
+
+def test_a_statement_that_takes_too_long_is_ended_and_its_connection_serves_the_next(slow: PorticoProcess) -> None:
+    for _ in range(3):
+        answer = slow.client.get("/api/db/slow/count")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "statement_timeout"), answer.text
+        assert not LEAKS.search(answer.text), answer.text
+        assert slow.client.get("/api/db/quick").json()["data"] == [{"id": 1}]
+    pools = slow.client.get("/api/db/connections").json()["data"]["pools"]
+    assert [pool["states"]["active"] for pool in pools.values()] == [0]
 
 
 pieces = st.sampled_from(
