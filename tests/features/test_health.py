@@ -66,7 +66,7 @@ def test_without_its_database_the_service_lives_and_is_ready_again_when_it_is_ba
     assert first.json()["services"]["database"] == {"status": "unhealthy", "error": "database_unavailable"}
     assert client.get("/health/ready").status_code == 503
     assert client.get("/health/live").status_code == 200
-    assert "Database connection failed" in process.log_text()
+    wait_until(lambda: "Database connection failed" in process.log_text(), what="the log's line")
     own_postgres.restart()
     wait_until(lambda: client.get("/health/ready").status_code == 200, within=3, what="a ready service")
 

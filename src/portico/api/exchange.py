@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -22,6 +24,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = (b"content-type", b"application/json")
 VARY = (b"vary", b"Authorization, X-API-Key, X-Client-ID, X-User-ID")
+DRAIN_SECONDS = 2.0
 PRIVATE = (b"cache-control", b"private, no-cache")
 _IDENTITY_HEADERS = (
     b"authorization",
@@ -156,6 +159,7 @@ class Exchange:
         """The whole body, unpacked. Raises BodyTooLarge, UnsupportedMediaType, ClientGoneError."""
         announced = self.headers.get(b"content-length")
         if announced is not None and announced.isdigit() and int(announced) > self.max_body_bytes:
+            await self._drain()
             raise self._too_large()
         chunks: list[bytes] = []
         size = 0
@@ -166,6 +170,8 @@ class Exchange:
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > self.max_body_bytes:
+                if message.get("more_body"):
+                    await self._drain()
                 raise self._too_large()
             chunks.append(chunk)
             if not message.get("more_body"):
@@ -174,6 +180,17 @@ class Exchange:
         whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         encoding = self.headers.get(b"content-encoding")
         return whole if encoding is None else self._unpacked(whole, encoding.strip().lower())
+
+    async def _drain(self) -> None:
+        """Take in what is left of a body that is too large, as far as it is bounded: who is still sending reads no answer."""
+        left = self.max_body_bytes
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while left > 0:
+                    message = await self.receive()
+                    if message["type"] == "http.disconnect" or not message.get("more_body"):
+                        return
+                    left -= len(message.get("body", b""))
 
     def _unpacked(self, body: bytes, encoding: bytes) -> bytes:
         """A gzip body, unpacked no further than the limit."""

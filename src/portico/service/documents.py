@@ -27,6 +27,9 @@ from portico.service.coalesce import Coalescer
 from portico.service.plans import Plan, Plans
 
 
+MOST_RELOADS = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A page, with the limit that it was asked with and the cursor of the next one (None: it was the last)."""
@@ -205,16 +208,20 @@ class Documents:
             stream = self._stream(caller, name, asked)
 
     async def run(self, caller: Caller, prepare: Callable[[], tuple[Plan, tuple[object, ...]]]) -> Answer:
-        """Prepare and run one call; once more with a new catalog where its statement was older than the schema."""
-        plan, values = prepare()
-        try:
-            return await self._run_plan(caller, plan, values)
-        except SchemaChanged:
-            if caller.transaction is not None:
-                raise
-            await self.reload()
+        """Prepare and run one call; again with a new catalog where its statement was older than the schema.
+
+        A migration changes the schema several times in a row, so once more may not be enough.
+        """
+        for _ in range(MOST_RELOADS):
             plan, values = prepare()
-            return await self._run_plan(caller, plan, values)
+            try:
+                return await self._run_plan(caller, plan, values)
+            except SchemaChanged:
+                if caller.transaction is not None:
+                    raise
+                await self.reload()
+        plan, values = prepare()
+        return await self._run_plan(caller, plan, values)
 
     async def _run_plan(self, caller: Caller, plan: Plan, values: tuple[object, ...]) -> Answer:
         started = time.perf_counter()

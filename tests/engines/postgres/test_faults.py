@@ -108,7 +108,7 @@ async def test_a_write_whose_server_dies_is_of_unknown_outcome(own: PostgresData
     writing = asyncio.create_task(
         notes.run_at_once(lane, [((None, 10 + number, "a", f"unknown {number}"), A) for number in range(3 if joint else 1)])
     )
-    await notes.until_running(1)
+    await notes.until_running(2 if joint else 1)  # the first of several went out at once
     own.server.kill()
     answers = await writing
     assert [type(answer) for answer in answers] == [OutcomeUnknown] * len(answers)
