@@ -26,7 +26,6 @@ from portico.service.caller import ALL, Asked, Caller
 from portico.service.coalesce import Coalescer
 from portico.service.plans import Plan, Plans
 
-
 MOST_RELOADS = 4
 
 
