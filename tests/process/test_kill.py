@@ -51,6 +51,7 @@ def test_a_worker_killed_under_load_leaves_nothing_half_done_and_the_other_goes_
     load = Load(process.port, "kill")
     asyncio.run(_kill_under_load(process, load, lambda pids: pids[:1]))
     assert set(load.statuses) <= {200, 201, None}, load.statuses
-    assert load.statuses[None] <= CALLERS, "more were cut off than one worker can have served"
+    # Each caller may have had one call on the dead worker, and then a new connection that still waited in its queue.
+    assert load.statuses[None] <= 2 * CALLERS, "more were cut off than one worker can have had"
     require_nothing_half_done(load, _held(process, process_database, "kill"))
     assert process.stop() == 0
