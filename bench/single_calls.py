@@ -1,8 +1,6 @@
 """The median times of single calls on an idle service: what one caller waits for."""
 
 import json
-import math
-import re
 import secrets
 import statistics
 import time
@@ -17,9 +15,7 @@ from bench.report import Value
 from bench.stage import Stage
 from bench.target import Target
 
-_BUCKET = re.compile(r'^pool_acquire_time\w*_bucket\{.*?le="([^"]+)".*\} (\S+)$', re.MULTILINE)
 _WARM_UP, _TIMES = 20, 200
-_NEW = {"file_size": 50, "file_type": "text/plain", "file_path": "/uploads/new.txt"}
 
 
 def measure_times(stage: Stage, seconds: float = 3) -> list[Value]:
@@ -35,9 +31,7 @@ def measure_times(stage: Stage, seconds: float = 3) -> list[Value]:
         ("read by id", driven("get"), 3.0, "1–3 ms"),
         ("insert", driven("create"), 5.0, "2–5 ms"),
         ("update", _median(caller.update), 5.0, "2–5 ms"),
-        ("commit of an interactive transaction", _median(caller.commit), 10.0, "3–10 ms"),
         ("health check", driven("health"), 3.0, "1–3 ms"),
-        ("pool checkout", caller.checkout(), 1.0, "< 1 ms"),
     ]
     caller.close()
     return [Value("times", f"median: {name}", value, "ms", asked, value <= most) for name, value, most, asked in found]
@@ -64,23 +58,9 @@ class _Caller:
         path = f"/clients/{client_of(number)}/documents/{number}"
         return self._send("PATCH", path, {"summary": f"Changed to {secrets.token_hex(8)}."})[0]
 
-    def commit(self, number: int) -> float:
-        """Seconds of the commit alone, of a transaction that created a document."""
-        _, begun = self._send("POST", "/api/db/transaction/begin", {})
-        transaction = str(json.loads(begun)["data"]["transaction_id"])
-        new = _NEW | {"filename": f"upload-{secrets.token_hex(8)}.txt"}
-        self._send("POST", f"/clients/{client_of(number)}/documents", new, {"X-Transaction-ID": transaction})
-        return self._send("POST", f"/api/db/transaction/{transaction}/commit")[0]
-
-    def checkout(self) -> float:
-        """Median milliseconds of a pool checkout, from the service's own histogram; the upper edge of the bucket it fell in."""
-        buckets = [(float(edge), float(count)) for edge, count in _BUCKET.findall(self._send("GET", "/metrics")[1].decode())]
-        total = max((count for _, count in buckets), default=0.0)
-        return min((edge * 1000 for edge, count in buckets if total and count >= total / 2), default=math.nan)
-
-    def _send(self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> tuple[float, bytes]:
+    def _send(self, method: str, path: str, body: object) -> tuple[float, bytes]:
         started = time.perf_counter()
-        self._connection.request(method, path, None if body is None else json.dumps(body), self._headers | (headers or {}))
+        self._connection.request(method, path, json.dumps(body), self._headers)
         answer = self._connection.getresponse()
         text = answer.read()
         taken = time.perf_counter() - started
