@@ -130,6 +130,9 @@ class Harness:
         """A plan that creates this document, and its call."""
         answer = self._answer(name)
         assignments, values = self.assigned(name, document, 1)
+        if options.get("resolution") == "merge" and "merge" not in options:
+            kept = {*options["on_conflict"], *self.collections[name].primary_key}
+            options["merge"] = tuple(member for member in document if member not in kept)
         plan = self.engine.compile(Create(self.collections[name], assignments, answer, self.rule(name), **options))
         return plan, self.call((None, *values))
 
@@ -155,6 +158,19 @@ class Harness:
                 except PorticoError as error:
                     outcomes[place] = error
         return outcomes
+
+    async def create_together(self, name: str, documents: Sequence[Mapping[str, object]], **options: Any) -> Sequence[Answer]:
+        """Create documents in one transaction, all or none; all have the same members."""
+        plan, _ = self.created(name, documents[0], **options)
+        calls = [self.call((None, *self.assigned(name, document, 1)[1])) for document in documents]
+        transaction = await self.engine.begin()
+        try:
+            answers = await transaction.run_all(plan, calls)
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await transaction.commit()
+        return answers
 
     def changed(
         self, name: str, key: Sequence[object], document: Mapping[str, object], *, etag: str | None = None, **options: Any

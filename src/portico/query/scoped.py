@@ -98,12 +98,18 @@ class Assignment:
     value: Parameter
 
 
+Resolution = Literal["merge", "ignore"]
+"""What becomes of a document that a new one would duplicate: it is changed, or left as it is and the new one left out."""
+
+
 @dataclass(frozen=True)
 class Create:
     """Create one document from `assignments`; fields that are not there get the database's own default.
 
     Attributes:
-        answer: what is answered of it. on_conflict: the unique fields that decide, with `resolution`.
+        answer: what is answered of it.
+        on_conflict: the unique fields that decide whether it is there already, and with `resolution` what becomes of the one that is.
+        merge: the fields of `assignments` that a merge sets. mergeable: what must hold of a document that is there, beside the rule.
         rule: the new document must be in scope, or the create is refused.
         audit, versioned: companion rows to write in the same statement.
         references: what the document names must be in scope too, or the create is refused as if it did not exist.
@@ -116,7 +122,9 @@ class Create:
     audit: bool = False
     versioned: bool = False
     on_conflict: tuple[str, ...] = ()
-    resolution: Literal["merge", "ignore"] | None = None
+    resolution: Resolution | None = None
+    merge: tuple[str, ...] = ()
+    mergeable: Predicate | None = None
     references: tuple[ParentRule, ...] = ()
 
 

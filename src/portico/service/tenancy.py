@@ -22,6 +22,7 @@ from portico.query.scoped import (
     ListPage,
     OwnerRule,
     ParentRule,
+    Resolution,
     ScopeRule,
     SharedRule,
     TenantRule,
@@ -123,6 +124,13 @@ def create(
 ) -> Create:
     """A new document."""
     return Create(answer.collection, assignments, answer, rule, audit, versioned, references=references)
+
+
+def upsert(
+    new: Create, on_conflict: tuple[str, ...], resolution: Resolution, *, merge: tuple[str, ...], mergeable: Predicate | None
+) -> Create:
+    """A new document, or what becomes of the one that has the same values of `on_conflict`. `mergeable` is the service's row filter."""
+    return replace(new, on_conflict=on_conflict, resolution=resolution, merge=merge, mergeable=mergeable)
 
 
 def change(

@@ -61,7 +61,7 @@ def actor_columns(source: sa.FromClause | None) -> list[ColumnElement[Any]]:
 def audit_insert(
     rows: sa.FromClause,
     collection: Collection,
-    operation: str,
+    operation: str | ColumnElement[Any],
     *,
     actor: list[ColumnElement[Any]],
     key: ColumnElement[Any],
@@ -74,7 +74,7 @@ def audit_insert(
     chosen = sa.select(
         *actor,
         sa.literal(collection.name, sa.Text),
-        sa.literal(operation, sa.Text),
+        sa.literal(operation, sa.Text) if isinstance(operation, str) else operation,
         key,
         sa.cast(before, pg.JSONB) if before is not None else nothing,
         sa.cast(after, pg.JSONB) if after is not None else nothing,

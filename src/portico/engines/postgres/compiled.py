@@ -12,6 +12,7 @@ from portico.engines.postgres.creates import Creates, key_is_known
 from portico.engines.postgres.grammar import PostgresGrammar
 from portico.engines.postgres.reads import Reads, parameters_of
 from portico.engines.postgres.statement import Statement
+from portico.engines.postgres.upserts import Upserts
 from portico.model.collection import Collection
 from portico.model.field import FieldType
 from portico.query.limits import MOST_CASCADED
@@ -26,6 +27,7 @@ class PostgresPlan:
 
     Attributes:
         most_cascaded: documents that a delete's cascades may touch. joint: its calls may share a statement. writes: it changes something.
+        together_inside: inside of one transaction, its calls may share a statement.
     """
 
     query: ScopedQuery
@@ -34,6 +36,7 @@ class PostgresPlan:
     most_cascaded: int = MOST_CASCADED
     joint: bool = False
     writes: bool = False
+    together_inside: bool = False
     statements: dict[tuple[str, _Manner], Statement] = field(default_factory=dict)
 
     @property
@@ -87,6 +90,8 @@ class PostgresPlan:
                 return reads.count(query, kind)
             case Export():
                 return reads.export(query, kind)
+            case Create() if query.on_conflict:
+                return Upserts(self.grammar, self.secret).upsert(query, kind, impatient=impatient)
             case Create():
                 return Creates(self.grammar, self.secret).create(query, kind, skip_conflicts=many, impatient=impatient)
             case Change() | Delete():
@@ -105,7 +110,8 @@ def compile_plan(query: ScopedQuery, grammar: PostgresGrammar, secret: bytes, *,
         case ListPage():
             plan.joint = single_values and query.query.count is None and bounded(query)
         case Create():
-            plan.joint = query.collection.insertable_jointly and key_is_known(query)
+            plan.joint = not query.on_conflict and query.collection.insertable_jointly and key_is_known(query)
+            plan.together_inside = query.collection.insertable_jointly and key_is_known(query)
         case _:
             plan.joint = False
     return plan

@@ -21,7 +21,7 @@ from portico.model.field import Base, Field, FieldType
 from portico.query.bound import Parameter
 from portico.query.scoped import Create, OwnerRule, ParentRule
 
-_ACTOR = (
+ACTOR = (
     ("each_service", "service"),
     ("each_actor_client", "actor_client"),
     ("each_actor_user", "actor_user"),
@@ -78,16 +78,17 @@ class Creates:
         for assignment in plan.assignments:
             arrays.append(_sent(assignment.value))
             names.append(f"v{assignment.value.index}")
-        arrays.extend(fixed(name, pg.ARRAY(sa.Text())) for name, _ in _ACTOR)
-        names.extend(label for _, label in _ACTOR)
+        arrays.extend(fixed(name, pg.ARRAY(sa.Text())) for name, _ in ACTOR)
+        names.extend(label for _, label in ACTOR)
         arrays += [fixed(name, pg.ARRAY(sa.Text())) for name in ("each_client", "each_clients")]
         names += ["client", "clients"]
-        if plan.references:
+        with_users = bool(plan.references or plan.on_conflict)
+        if with_users:
             arrays.append(fixed("each_users", pg.ARRAY(sa.Text())))
             names.append("users")
         calls = sa.func.unnest(*arrays).table_valued(*names, with_ordinality="n").render_derived(name="q")
-        columns: list[ColumnElement[Any]] = [calls.c.n, *(calls.c[label] for _, label in _ACTOR), calls.c.client, calls.c.clients]
-        columns += [calls.c.users] if plan.references else []
+        columns: list[ColumnElement[Any]] = [calls.c.n, *(calls.c[label] for _, label in ACTOR), calls.c.client, calls.c.clients]
+        columns += [calls.c.users] if with_users else []
         columns += [_typed(calls.c[f"v{item.value.index}"], item.value.type).label(f"c_{item.field}") for item in plan.assignments]
         given = {assignment.field for assignment in plan.assignments}
         for field in plan.collection.key_fields:
@@ -141,7 +142,7 @@ class Creates:
         row = projection(plan.answer, inserted, columns, self.grammar)
         match = [inserted.c[f"c_{name}"] == source.c[f"c_{name}"] for name in collection.primary_key] if key_is_known(plan) else []
         tables: list[sa.FromClause] = [inserted, source, row]
-        members = [source.c.n, *(source.c[label] for _, label in _ACTOR), document_text(row).label("body")]
+        members = [source.c.n, *(source.c[label] for _, label in ACTOR), document_text(row).label("body")]
         members.append(self._tenant(plan, source, columns).label("tenant"))
         members.append(key_text(collection, columns).label("key"))
         if not is_entire(plan.answer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import asyncpg
 
@@ -102,11 +103,18 @@ def reported(error: asyncpg.PostgresError, collection: Collection | None, *, del
     return InternalError(f"The database reported an error of class {state[:2] or 'unknown'}.", details=kind_of_fault)
 
 
+def duplicate_text(fields: Iterable[str]) -> str:
+    """What is said where a document has these unique values already."""
+    return _TAKEN.format(_named(list(fields)))
+
+
+_TAKEN = "A document with this value{} exists already."
 _ABOUT_FIELDS: dict[str, tuple[type[PorticoError], str]] = {
-    "23505": (DuplicateDocument, "A document with this value{} exists already."),
+    "23505": (DuplicateDocument, _TAKEN),
     "23P01": (DuplicateDocument, "A document that excludes this one{} exists already."),
     "23503": (UnknownReference, "A value{} refers to a document that does not exist."),
     "23502": (MissingValue, "A required field{} has no value."),
+    "42P10": (InvalidParameter, "The database holds no unique constraint over the fields of on_conflict."),
     "23514": (ConstraintViolated, "A value{} breaks a rule of the table."),
     "44000": (ConstraintViolated, "A value{} breaks a rule of the view."),
 }

@@ -11,10 +11,10 @@ import asyncpg
 from portico.engines.base import Answer, Call, Outcome
 from portico.engines.postgres.cascades import Cascading
 from portico.engines.postgres.compiled import PostgresPlan
-from portico.engines.postgres.errors import LOST, reported
+from portico.engines.postgres.errors import LOST, duplicate_text, reported
 from portico.engines.postgres.estimates import estimate, set_scope
 from portico.engines.postgres.statement import Statement
-from portico.engines.sql.references import unknown_reference
+from portico.engines.sql.references import taken, unknown_reference
 from portico.errors import (
     ForeignTenant,
     InternalError,
@@ -38,6 +38,9 @@ from portico.query.scoped import (
     SharedRule,
     TenantRule,
 )
+
+MOST_RACES = 3
+"""How often an upsert looks for a document that came to be while it ran, before it is taken for one of another scope."""
 
 if TYPE_CHECKING:
     from portico.engines.postgres.pool import Connection
@@ -76,6 +79,8 @@ async def run_alone(connection: Connection, plan: PostgresPlan, call: Call, time
         await Cascading(connection, plan, call, timeout).run()
     if isinstance(query, Count) and plan.counting != "exact":
         return Changed(await estimate(connection, plan, call, timeout))
+    if isinstance(query, Create) and query.on_conflict:
+        return (await upsert(connection, plan, [call], timeout, impatient=impatient))[0]
     text = plan.impatient(call.scope.kind) if impatient else plan.alone(call.scope.kind)
     rows = await fetch(connection, plan, text, [call], timeout)
     match query:
@@ -113,12 +118,49 @@ async def create_together(connection: Connection, plan: PostgresPlan, calls: Seq
     """Several documents by one statement, all or none; raises the first error."""
     query = plan.query
     assert isinstance(query, Create), "only creates are made together"
-    if not plan.joint:
+    if not plan.together_inside:
         return [await run_alone(connection, plan, call, timeout) for call in calls]
+    if query.on_conflict:
+        return await upsert(connection, plan, calls, timeout)
     rows = await fetch(connection, plan, plan.alone(calls[0].scope.kind), calls, timeout)
     if len(rows) != len(calls):
         raise left_scope(query)
     return [document(row, query, call.scope) for row, call in zip(rows, calls, strict=True)]
+
+
+async def upsert(
+    connection: Connection, plan: PostgresPlan, calls: Sequence[Call], timeout: float | None, *, impatient: bool = False
+) -> list[Answer]:
+    """Create or merge the documents of `calls`; None for those that are there and stay as they are.
+
+    A document that somebody else made while the statement ran is tried again: by then it can be seen, or it is not the caller's to see.
+    """
+    query = plan.query
+    assert isinstance(query, Create), "only creates meet what is there"
+    answers: list[Answer] = [None] * len(calls)
+    pending = list(range(len(calls)))
+    for _ in range(MOST_RACES):
+        text = plan.impatient(calls[0].scope.kind) if impatient else plan.alone(calls[0].scope.kind)
+        rows = await fetch(connection, plan, text, [calls[place] for place in pending], timeout)
+        again: list[int] = []
+        for place, row in zip(pending, rows, strict=True):
+            if row["done"] is not None:
+                answers[place] = replace(document(row, query, calls[place].scope), created=row["done"] == "create")
+            elif not row["fits"]:
+                raise at_place(left_scope(query), place, calls)
+            elif not (row["found"] and query.resolution == "ignore"):
+                again.append(place)
+        pending = again
+        if not pending:
+            return answers
+    raise at_place(taken(query, duplicate_text(query.on_conflict)), pending[0], calls)
+
+
+def at_place(error: PorticoError, place: int, calls: Sequence[Call]) -> PorticoError:
+    """The error, with the place of the call that it is of where there are several."""
+    if len(calls) > 1:
+        error.details["index"] = place
+    return error
 
 
 def _unchanged(query: Change | Delete, row: asyncpg.Record, call: Call) -> PorticoError:

@@ -25,6 +25,7 @@ from portico.errors import (
 )
 from portico.model.collection import Collection
 
+DUPLICATE = "A document with this key or unique value exists already."
 _PRIMARY = 0xFF
 _CONSTRAINT_DATATYPE = 3091
 _NO_BLOB_IN_JSON = "JSON cannot hold BLOB values"
@@ -111,7 +112,7 @@ def _constraint(error: sqlite3.Error, code: int, collection: Collection | None, 
     fields = _fields(error, collection)
     details: dict[str, object] = {"fields": fields} if fields else {}
     if code in {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID}:
-        return DuplicateDocument("A document with this key or unique value exists already.", details=details)
+        return DuplicateDocument(DUPLICATE, details=details)
     if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
         if deleting:
             return ReferencedDocument("Other documents refer to this one.")

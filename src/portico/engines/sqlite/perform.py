@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from portico.engines.base import Answer, Call
-from portico.engines.sql.references import unknown_reference
+from portico.engines.sql.references import taken, unknown_reference
 from portico.engines.sqlite.companion_rows import Companion, path_of
+from portico.engines.sqlite.errors import DUPLICATE
 from portico.engines.sqlite.plan import SqlitePlan
 from portico.engines.sqlite.reads import ReadStatements
 from portico.engines.sqlite.statement import Statement
 from portico.engines.sqlite.storage import Stored, ordering_text
 from portico.engines.sqlite.writes import BODY, CARRIED, ETAG, KEY, RECORD, WHOLE, WriteStatements
 from portico.errors import (
-    DuplicateDocument,
     ForeignTenant,
     InternalError,
     PreconditionFailed,
@@ -145,15 +145,14 @@ class Write:
 
     def _conflicting(self, query: Create, statements: WriteStatements, there: Row) -> Answer:
         if not there[BODY]:
-            raise DuplicateDocument("A document with this key or unique value exists already.")
+            raise taken(query, DUPLICATE)
         if query.resolution == "ignore":
             return None
-        if query.resolution != "merge":
-            raise DuplicateDocument("A document with this key or unique value exists already.")
         if statements.merge is None:
             assert statements.document is not None, "a create can read its document"
             row = cast("Row", self._run(statements.document, there[KEY:]).fetchone())
         else:
+            self._check_references(query, statements)
             row = self._written(statements, statements.merge, there[KEY:])
             self._record("update", query, statements, there, row)
         return Document(cast("str", row[BODY]), cast("str", row[ETAG]), path_of(row[KEY:]))

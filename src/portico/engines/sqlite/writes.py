@@ -103,8 +103,7 @@ def compile_create(query: Create, frame: Frame, *, triggers: bool) -> WriteState
     conflict = merge = None
     if query.on_conflict:
         conflict = _conflict(query, frame)
-        kept = {*query.on_conflict, *collection.primary_key, *(["created_at"] if collection.timestamps else [])}
-        merged = tuple(item for item in query.assignments if item.field not in kept)
+        merged = tuple(item for item in query.assignments if item.field in query.merge)
         merge = _update(collection, merged, query.answer, query.rule, frame, companions, reread=reread) if merged else None
     return WriteStatements(
         source.binder.statement(insert),
@@ -121,6 +120,7 @@ def compile_create(query: Create, frame: Frame, *, triggers: bool) -> WriteState
 def _conflict(query: Create, frame: Frame) -> Statement:
     """The document that has the same unique values: its parts before the change, and whether it is in scope."""
     source = Source(query.collection, query.rule, frame.scope, safe=frame.safe, by_key=True)
+    source.filtered(query.mergeable)
     inside = sa.and_(sa.true(), *source.conditions)
     given = {item.field: item.value for item in query.assignments}
     equal = [
