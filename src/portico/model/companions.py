@@ -45,6 +45,9 @@ _ID = Field("id", FieldType(Base.BIGINT), nullable=False, default=_DATABASE, gen
 _AT = _of("at", Base.DATETIME, required=True, default=Default("now"))
 _WHO = (_text("service", required=True), _text("client_id"), _text("user_id"), _text("correlation_id", required=True))
 _WHAT = (_text("collection", required=True), _text("operation", required=True), _text("document_key", required=True))
+_WHOSE = (_text("document_client"), _text("document_user"))
+"""Whose the document is: its tenant and its owner, itself or through its owner or parent; null where its collection has none. The caller
+that `client_id` and `user_id` name may be another: a service that acts for everybody."""
 _TRANSACTION = Field("transaction", _XID, nullable=False, default=_DATABASE)
 """The transaction that wrote the row: PostgreSQL fills it by the column's default; null on SQLite, whose writes are in order."""
 
@@ -64,16 +67,19 @@ def _table(
 
 AUDIT = _table(
     "audit",
-    (_ID, _AT, *_WHO, *_WHAT, _of("before", Base.JSON), _of("after", Base.JSON), _TRANSACTION),
+    (_ID, _AT, *_WHO, *_WHAT, *_WHOSE, _of("before", Base.JSON), _of("after", Base.JSON), _TRANSACTION),
     ("id",),
     ("collection", "document_key"),
     ("at",),
 )
-"""Who changed what, when, for whom: one row for each changed document. `before` and `after` are the row as JSON, hidden fields masked."""
+"""Who changed what, when, for whom: one row for each changed document. `before` and `after` are the row as JSON, hidden fields masked.
+
+It is the outbox as well: the change feed, and what must follow a commit, read these rows in the order of their positions. A second row
+for each change would say the same and cost every write another insert."""
 
 VERSIONS = _table(
     "versions",
-    (_ID, _AT, *_WHO, *_WHAT, _of("version", Base.INTEGER, required=True), _of("document", Base.JSON), _TRANSACTION),
+    (_ID, _AT, *_WHO, *_WHAT, *_WHOSE, _of("version", Base.INTEGER, required=True), _of("document", Base.JSON), _TRANSACTION),
     ("id",),
     unique=("collection", "document_key", "version"),
 )
@@ -95,14 +101,6 @@ IDEMPOTENCY = _table(
     ("created_at",),
 )
 """Answers of keyed writes. `tenant` is the empty text for scope ``*``."""
-
-OUTBOX = _table(
-    "outbox",
-    (_ID, _AT, *_WHO, *_WHAT, _of("document", Base.JSON), _TRANSACTION),
-    ("id",),
-    ("at",),
-)
-"""Committed changes for the change feed and for what must follow a commit. `client_id` and `user_id` are the document's own."""
 
 LEDGER = _table(
     "ledger",
@@ -132,7 +130,7 @@ POSITIONS = _table(
     ("position",),
     unique=("kind", "row_id"),
 )
-"""The order of visibility, given by the sequencer: `kind` is ``audit``, ``versions`` or ``outbox``, `row_id` the id of the row there."""
+"""The order of visibility, given by the sequencer: `kind` is ``audit`` or ``versions``, `row_id` the id of the row there."""
 
 MIGRATIONS = _table(
     "migrations",
@@ -171,7 +169,6 @@ COMPANIONS: tuple[Companion, ...] = (
     Companion(AUDIT, ("SELECT", "INSERT")),
     Companion(VERSIONS, ("SELECT", "INSERT")),
     Companion(IDEMPOTENCY, ("SELECT", "INSERT", "UPDATE", "DELETE")),
-    Companion(OUTBOX, ("SELECT", "INSERT", "DELETE")),
     Companion(LEDGER, ("SELECT", "INSERT", "UPDATE", "DELETE")),
     Companion(POSITIONS, ("SELECT", "INSERT")),
     Companion(MIGRATIONS, ("SELECT",)),

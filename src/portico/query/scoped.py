@@ -113,6 +113,7 @@ class Create:
         rule: the new document must be in scope, or the create is refused.
         audit, versioned: companion rows to write in the same statement.
         references: what the document names must be in scope too, or the create is refused as if it did not exist.
+        belongs: whose the document is, whoever asks, for its companion rows.
     """
 
     collection: Collection
@@ -126,6 +127,7 @@ class Create:
     merge: tuple[str, ...] = ()
     mergeable: Predicate | None = None
     references: tuple[ParentRule, ...] = ()
+    belongs: ScopeRule = EverythingRule()
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Change:
         etag: the parameter that must equal the locked row's hash, if the caller gave a condition.
         answer: what is answered of each changed document; None where only the count is.
         limit: at most this many documents, else `TooManyAffected` and nothing is changed.
-        references: as in `Create`.
+        references, belongs: as in `Create`.
     """
 
     collection: Collection
@@ -151,6 +153,7 @@ class Change:
     audit: bool = False
     versioned: bool = False
     references: tuple[ParentRule, ...] = ()
+    belongs: ScopeRule = EverythingRule()
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ class Cascade:
     audit: bool
     versioned: bool
     cascades: tuple[Cascade, ...] = ()
+    belongs: ScopeRule = EverythingRule()
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,7 @@ class Delete:
     audit: bool = False
     versioned: bool = False
     cascades: tuple[Cascade, ...] = ()
+    belongs: ScopeRule = EverythingRule()
 
 
 ScopedQuery = GetByKey | ListPage | Count | Export | Create | Change | Delete

@@ -65,6 +65,7 @@ class Context:
     timeout: float | None
     audit: bool
     versioned: bool
+    belongs: ScopeRule
 
 
 class Plans:
@@ -125,11 +126,12 @@ class Plans:
         access = effective(caller.identity, collection)
         require(access, permission)
         engine = self._engines[collection.database]
-        rule = tenancy.rule_for(collection, caller.scope, self._catalog().get)
+        resolve = self._catalog().get
+        rule, belongs = tenancy.rule_for(collection, caller.scope, resolve), tenancy.belongs(collection, resolve)
         versioned = collection.versioned
         if versioned and Capability.VERSIONS not in engine.capabilities:
             raise NotSupported(Capability.VERSIONS, engine.kind, hint="Run portico init-db on the database.")
-        return Context(collection, engine, access, rule, caller.identity.statement_timeout, self.audited(collection), versioned)
+        return Context(collection, engine, access, rule, caller.identity.statement_timeout, self.audited(collection), versioned, belongs)
 
     def audited(self, collection: Collection) -> bool:
         """Whether changes of `collection` write an audit row. Raises NotSupported where they must and cannot."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from portico.errors import CollectionNotFound, ConfigurationError
@@ -73,6 +73,11 @@ def _through_parent(collection: Collection, resolve: Resolve) -> ScopeRule:
     return ParentRule(parent, relation.local, relation.foreign, _limited(parent, resolve))
 
 
+def belongs(collection: Collection, resolve: Resolve) -> ScopeRule:
+    """Whose the documents of `collection` are, whoever asks: what companion rows say of them. Nobody's where nobody declared it."""
+    return EverythingRule() if collection.security.access_control == "undeclared" else _limited(collection, resolve)
+
+
 def get_by_key(query: BoundQuery, key: tuple[Parameter, ...], rule: ScopeRule, *, etag: bool) -> GetByKey:
     """One document by its key. A filter (a service's row filter) must hold as well."""
     return GetByKey(replace(query, order=(), limit=None, offset=None, keyset=None, count=None), key, rule, etag)
@@ -121,9 +126,10 @@ def create(
     audit: bool,
     versioned: bool,
     references: tuple[ParentRule, ...] = (),
+    belongs: ScopeRule,
 ) -> Create:
     """A new document."""
-    return Create(answer.collection, assignments, answer, rule, audit, versioned, references=references)
+    return Create(answer.collection, assignments, answer, rule, audit, versioned, references=references, belongs=belongs)
 
 
 def upsert(
@@ -146,10 +152,11 @@ def change(
     audit: bool,
     versioned: bool,
     references: tuple[ParentRule, ...] = (),
+    belongs: ScopeRule,
 ) -> Change:
     """A change by key, or of every match; a filter-wide change without a filter is a fault of the caller's code."""
     assert key or predicate is not None, "a change of everything was never asked for"
-    return Change(collection, assignments, rule, key, predicate, etag, answer, limit, audit, versioned, references)
+    return Change(collection, assignments, rule, key, predicate, etag, answer, limit, audit, versioned, references, belongs)
 
 
 def delete(
@@ -164,22 +171,24 @@ def delete(
     audit: bool,
     versioned: bool,
     cascades: tuple[Cascade, ...] = (),
+    belongs: ScopeRule,
 ) -> Delete:
     """A delete by key, or of every match, with what it does to the documents that refer to them."""
     assert key or predicate is not None, "a delete of everything was never asked for"
-    return Delete(collection, rule, key, predicate, etag, answer, limit, audit, versioned, cascades)
+    return Delete(collection, rule, key, predicate, etag, answer, limit, audit, versioned, cascades, belongs)
 
 
 def cascades_of(collection: Collection, collections: tuple[Collection, ...], audited: Callable[[Collection], bool]) -> tuple[Cascade, ...]:
     """What a delete of a document of `collection` does, children first, as deep as references go (a cycle ends where it began)."""
-    return _cascades(collection, collections, audited, (collection.name,))
+    by_name = {item.name: item for item in collections}
+    return _cascades(collection, by_name, audited, (collection.name,))
 
 
 def _cascades(
-    collection: Collection, collections: tuple[Collection, ...], audited: Callable[[Collection], bool], above: tuple[str, ...]
+    collection: Collection, collections: Mapping[str, Collection], audited: Callable[[Collection], bool], above: tuple[str, ...]
 ) -> tuple[Cascade, ...]:
     found: list[Cascade] = []
-    for child in collections:
+    for child in collections.values():
         if child.database != collection.database or child.read_only:
             continue
         for field in child.fields:
@@ -191,5 +200,6 @@ def _cascades(
                 if reference.on_delete == "cascade" and child.name not in above
                 else ()
             )
-            found.append(Cascade(child, (field.name,), (reference.field,), reference.on_delete, audited(child), child.versioned, deeper))
+            action, whose = reference.on_delete, belongs(child, collections.get)
+            found.append(Cascade(child, (field.name,), (reference.field,), action, audited(child), child.versioned, deeper, whose))
     return tuple(found)

@@ -184,6 +184,7 @@ class Writes:
         writer = create_writer(collection, context.access, names, caller.scope, self._plans.limits)
         query = tenancy.create(
             writer.assignments, self._plans.visible(context), context.rule, audit=context.audit, versioned=context.versioned,
+            belongs=context.belongs,
             references=self._plans.references(context, writer.assignments),
         )  # fmt: skip
         plan = WritePlan(self._plans.compile(context, "create", query), collection, writer)
@@ -248,6 +249,7 @@ class Writes:
         query = tenancy.change(
             collection, writer.assignments, context.rule, key=key, predicate=_all(filters), etag=etag,
             answer=self._plans.visible(context), audit=context.audit, versioned=context.versioned,
+            belongs=context.belongs,
             references=self._plans.references(context, writer.assignments),
         )  # fmt: skip
         plan = WritePlan(self._plans.compile(context, "update", query), collection, writer, coercers, (), filter_coercers)
@@ -275,6 +277,7 @@ class Writes:
             change = tenancy.change(
                 collection, writer.assignments, context.rule, predicate=predicate, limit=_limit(coercers, most),
                 answer=self._plans.visible(context) if answer else None, audit=context.audit, versioned=context.versioned,
+            belongs=context.belongs,
                 references=self._plans.references(context, writer.assignments),
             )  # fmt: skip
             lane = self._plans.compile(context, "update", change)
@@ -308,7 +311,8 @@ class Writes:
         cascades = tenancy.cascades_of(collection, self._plans.collections(), self._plans.audited)
         query = tenancy.delete(
             collection, context.rule, key=key, predicate=_all(filters), etag=etag,
-            audit=context.audit, versioned=context.versioned, cascades=cascades,
+            audit=context.audit, versioned=context.versioned,
+            belongs=context.belongs, cascades=cascades,
         )  # fmt: skip
         plan = WritePlan(self._plans.compile(context, "delete", query), collection, Writer((), ()), coercers, (), filter_coercers)
         self._plans.keep(caller, collection, "delete", conditional, plan)
@@ -326,7 +330,8 @@ class Writes:
             delete = tenancy.delete(
                 collection, context.rule, predicate=predicate, limit=_limit(coercers, most),
                 answer=self._plans.visible(context) if answer else None,
-                audit=context.audit, versioned=context.versioned, cascades=cascades,
+                audit=context.audit, versioned=context.versioned,
+            belongs=context.belongs, cascades=cascades,
             )  # fmt: skip
             return Plan(self._plans.compile(context, "delete", delete), collection), values
 

@@ -102,10 +102,16 @@ class Cascading:
         which = Comparison(Target(field, field.type), Operator.IN, Parameter(0, field.type, many=True))
         query: Change | Delete
         if cascade.action == "cascade":
-            query = Delete(cascade.child, EverythingRule(), filter=which, audit=cascade.audit, versioned=cascade.versioned)
+            query = Delete(
+                cascade.child, EverythingRule(), filter=which,
+                audit=cascade.audit, versioned=cascade.versioned, belongs=cascade.belongs,
+            )  # fmt: skip
         else:
             nothing = (Assignment(field.name, Parameter(1, field.type)),)
-            query = Change(cascade.child, nothing, EverythingRule(), filter=which, audit=cascade.audit, versioned=cascade.versioned)
+            query = Change(
+                cascade.child, nothing, EverythingRule(), filter=which,
+                audit=cascade.audit, versioned=cascade.versioned, belongs=cascade.belongs,
+            )  # fmt: skip
         return Changes(self._plan.grammar, self._plan.secret).by_filter(query, "all")
 
     async def _fetch(self, text: Statement, call: Call, collection: Collection) -> list[asyncpg.Record]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from portico.engines.postgres.companions import actor_columns, audit_insert, image, key_text
+from portico.engines.postgres.companions import Happened, actor_columns, audit_insert, image, key_text, version_insert, whose_document
 from portico.engines.postgres.reads import ONE, ZERO, Frame, alone, content_hash, document_text, entire, parameters_of, projection
 from portico.engines.postgres.scoping import fields_of_rule, guard, in_scope, references_in_scope, whose
 from portico.engines.postgres.statement import Statement, plain, statement
@@ -41,7 +42,7 @@ class Changes:
             ],
         )
         final = self._answer(plan, old, new)
-        return statement(self._with_audit(plan, old, new, final), parameters_of(plan))
+        return statement(self._with_companions(plan, old, new, final), parameters_of(plan))
 
     def by_filter(self, plan: Change | Delete, kind: str) -> Statement:
         """Every document that matches: rows (changed, body, etag, was, tenant, key). The transaction around it sets the scope."""
@@ -49,7 +50,7 @@ class Changes:
         old = self._locked(plan, frame)
         new = self._applied(plan, old, [*self._stays(plan, old, kind, ONE), *self._refers(plan, old, kind, ONE)])
         final = self._answer(plan, old, new)
-        return statement(self._with_audit(plan, old, new, final), parameters_of(plan))
+        return statement(self._with_companions(plan, old, new, final), parameters_of(plan))
 
     def locking(self, plan: Change | Delete, kind: str) -> Statement:
         """Only lock the rows: every field as ``c_name``, `etag` and `tenant`. The transaction around it sets the scope."""
@@ -125,27 +126,28 @@ class Changes:
         members = [changed.label("changed"), body.label("body"), tag, old.c.etag.label("was"), old.c.tenant, key.label("key")]
         return sa.select(*members).select_from(tables)
 
-    def _with_audit(self, plan: Change | Delete, old: sa.CTE, new: sa.CTE, final: sa.Select[Any]) -> sa.Select[Any]:
-        if not plan.audit:
+    def _with_companions(self, plan: Change | Delete, old: sa.CTE, new: sa.CTE, final: sa.Select[Any]) -> sa.Select[Any]:
+        if not (plan.audit or plan.versioned):
             return final
         collection = plan.collection
-        before_columns = cast("Columns", {field.name: old.c[f"c_{field.name}"] for field in collection.fields})
-        before = image(collection, before_columns, self.grammar, old, "before_image")
-        joined: tuple[sa.FromClause, ...] = (before,)
-        after: ColumnElement[Any] | None = None
-        if isinstance(plan, Change):
-            after_columns = cast("Columns", {field.name: new.c[f"c_{field.name}"] for field in collection.fields})
-            after_row = image(collection, after_columns, self.grammar, new, "after_image")
-            joined, after = (before, after_row), document_text(after_row)
+        before, after = (cast("Columns", {field.name: rows.c[f"c_{field.name}"] for field in collection.fields}) for rows in (old, new))
         match = sa.and_(*(new.c[f"c_{name}"] == old.c[f"c_{name}"] for name in collection.primary_key))
-        row = audit_insert(
-            new.join(old, match),
-            collection,
-            "update" if isinstance(plan, Change) else "delete",
-            actor=actor_columns(None),
-            key=key_text(collection, before_columns),
-            before=document_text(before),
-            after=after,
-            tables=joined,
-        )
-        return final.add_cte(row)
+        deleted = isinstance(plan, Delete)
+        was, now = (whose_document(plan.belongs, columns, self.grammar, old, new) for columns in (before, after))
+        # A change that takes a document from its owner is still told to whom it was.
+        whose = was if deleted else (sa.func.coalesce(now[0], was[0]), sa.func.coalesce(now[1], was[1]))
+        happened = Happened(
+            new.join(old, match), (), collection, "delete" if deleted else "update", actor_columns(None),
+            key_text(collection, before), whose,
+        )  # fmt: skip
+        rows: list[sa.CTE] = []
+        if plan.audit:
+            first = image(collection, before, self.grammar, old, "before_image")
+            then = None if deleted else image(collection, after, self.grammar, new, "after_image")
+            tables: tuple[sa.FromClause, ...] = (first,) if then is None else (first, then)
+            rows.append(audit_insert(replace(happened, tables=tables), document_text(first), None if then is None else document_text(then)))
+        if plan.versioned:
+            whole = None if deleted else entire(collection, after, self.grammar, new, "whole_image")
+            tables = () if whole is None else (whole,)
+            rows.append(version_insert(replace(happened, tables=tables), None if whole is None else document_text(whole)))
+        return final.add_cte(*rows)

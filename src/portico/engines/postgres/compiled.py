@@ -18,7 +18,7 @@ from portico.model.field import FieldType
 from portico.query.limits import MOST_CASCADED
 from portico.query.scoped import Change, Count, Create, Delete, EverythingRule, Export, GetByKey, ListPage, ScopedQuery, SharedRule
 
-_Manner = Literal["alone", "impatient", "together", "counted", "planned"]
+_Manner = Literal["alone", "impatient", "together", "counted", "planned", "locking"]
 
 
 @dataclass(slots=True)
@@ -52,6 +52,10 @@ class PostgresPlan:
         """The statement of one write by key that waits for no lock longer than a few milliseconds."""
         return self._statement(kind, "impatient")
 
+    def locking(self, kind: str) -> Statement:
+        """The statement that only locks what a change is about. The transaction around it sets the scope."""
+        return self._statement(kind, "locking")
+
     def together(self, kind: str) -> Statement:
         """The statement of several calls whose scopes are all of this kind."""
         return self._statement(kind, "together")
@@ -72,8 +76,15 @@ class PostgresPlan:
     def _statement(self, kind: str, manner: _Manner) -> Statement:
         found = self.statements.get((kind, manner))
         if found is None:
-            found = self.statements[(kind, manner)] = self._write(kind, manner)
+            found = self.statements[(kind, manner)] = self._lock(kind) if manner == "locking" else self._write(kind, manner)
         return found
+
+    def _lock(self, kind: str) -> Statement:
+        query = self.query
+        if isinstance(query, Create):
+            return Upserts(self.grammar, self.secret).locking(query, kind)
+        assert isinstance(query, Change | Delete), "a read locks nothing"
+        return Changes(self.grammar, self.secret).locking(query, kind)
 
     def _write(self, kind: str, manner: _Manner) -> Statement:
         query, many, impatient = self.query, manner == "together", manner != "alone"

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.sql.elements import ColumnElement
 
-from portico.engines.postgres.companions import actor_columns, audit_insert, image, key_text
+from portico.engines.postgres.companions import Happened, actor_columns, audit_insert, image, key_text, version_insert, whose_document
 from portico.engines.postgres.reads import content_hash, document_text, entire, is_entire, parameters_of, projection
 from portico.engines.postgres.scoping import EachWhose, Whose, in_scope, references_in_scope, settings
 from portico.engines.postgres.statement import Statement, each, fixed, statement
@@ -65,8 +65,8 @@ class Creates:
         inserted = self._insert(plan, source, ready, skip_conflicts=skip_conflicts)
         made = self._made(plan, source, inserted)
         ctes: list[sa.CTE] = []
-        if plan.audit:
-            ctes.append(self._audit(plan, made))
+        if plan.audit or plan.versioned:
+            ctes.extend(self._companions(plan, made))
         tag = content_hash(made.c.body if "whole" not in made.c else made.c.whole, self.secret).label("etag")
         final = sa.select(made.c.n, made.c.body, tag, made.c.tenant, made.c.key).order_by(made.c.n)
         return statement(final.add_cte(*ctes) if ctes else final, parameters_of(plan))
@@ -148,6 +148,9 @@ class Creates:
         if not is_entire(plan.answer):
             tables.append(entire(collection, columns, self.grammar, inserted))
             members.append(document_text(tables[-1]).label("whole"))
+        if plan.audit or plan.versioned:
+            client, user = whose_document(plan.belongs, columns, self.grammar, inserted)
+            members += [client.label("of_client"), user.label("of_user")]
         if plan.audit and not self._shows_all(plan):
             kept = image(collection, columns, self.grammar, inserted)
             tables.append(kept)
@@ -168,9 +171,14 @@ class Creates:
         security = plan.collection.security
         return is_entire(plan.answer) and not security.hidden and not security.encrypted
 
-    def _audit(self, plan: Create, made: sa.CTE) -> sa.CTE:
-        after = made.c.body if self._shows_all(plan) else made.c.after
-        return audit_insert(made, plan.collection, "create", actor=actor_columns(made), key=made.c.key, before=None, after=after)
+    def _companions(self, plan: Create, made: sa.CTE) -> list[sa.CTE]:
+        happened = Happened(made, (), plan.collection, "create", actor_columns(made), made.c.key, (made.c.of_client, made.c.of_user))
+        rows: list[sa.CTE] = []
+        if plan.audit:
+            rows.append(audit_insert(happened, None, made.c.body if self._shows_all(plan) else made.c.after))
+        if plan.versioned:
+            rows.append(version_insert(happened, made.c.whole if "whole" in made.c else made.c.body))
+        return rows
 
 
 def _filler(collection: Collection) -> ColumnElement[Any]:

@@ -31,6 +31,7 @@ from portico.errors import (
     WrongType,
 )
 from portico.model.collection import Collection
+from portico.model.companions import SCHEMA, VERSIONS
 
 _KEY_COLUMNS = re.compile(r"^Key \(([^)]*)\)")
 SCHEMA_CHANGED = frozenset({"42703", "42P01", "0A000", "26000"})
@@ -90,6 +91,9 @@ def reported(error: asyncpg.PostgresError, collection: Collection | None, *, del
     details: dict[str, object] = {"fields": fields} if fields else {}
     if state == "23503" and (deleting or "is still referenced" in (error.detail or "")):
         return ReferencedDocument("Other documents refer to this one.", hint="Delete or change those first.")
+    if state == "23505" and (error.schema_name, error.table_name) == (SCHEMA, VERSIONS.table):
+        # Two changes numbered their version alike.
+        return StaleSnapshot("The change collided with another one that came first.")
     if state in _ABOUT_FIELDS:
         kind, text = _ABOUT_FIELDS[state]
         return kind(text.format(_named(fields)), details=details)

@@ -62,8 +62,12 @@ async def fetch(
 
 
 def needs_transaction(query: ScopedQuery) -> bool:
-    """Whether a write is more than one statement: filter-wide, or with cascades."""
-    return (isinstance(query, Change | Delete) and not query.key) or (isinstance(query, Delete) and bool(query.cascades))
+    """Whether a write is more than one statement: filter-wide, with cascades, or of a document whose versions are kept."""
+    if isinstance(query, Create):
+        return query.versioned and query.resolution == "merge"
+    if not isinstance(query, Change | Delete):
+        return False
+    return not query.key or query.versioned or (isinstance(query, Delete) and bool(query.cascades))
 
 
 async def run_alone(connection: Connection, plan: PostgresPlan, call: Call, timeout: float | None, *, impatient: bool = False) -> Answer:
@@ -77,6 +81,9 @@ async def run_alone(connection: Connection, plan: PostgresPlan, call: Call, time
         await set_scope(connection, call.scope)
     if isinstance(query, Delete) and query.cascades:
         await Cascading(connection, plan, call, timeout).run()
+    elif isinstance(query, Change | Delete) and query.versioned:
+        # A statement that waits for a lock sees other tables as they were before: the lock comes first, the version's number after.
+        await fetch(connection, plan, plan.locking(call.scope.kind), [call], timeout)
     if isinstance(query, Count) and plan.counting != "exact":
         return Changed(await estimate(connection, plan, call, timeout))
     if isinstance(query, Create) and query.on_conflict:
@@ -137,6 +144,8 @@ async def upsert(
     """
     query = plan.query
     assert isinstance(query, Create), "only creates meet what is there"
+    if query.versioned and query.resolution == "merge":
+        await fetch(connection, plan, plan.locking(calls[0].scope.kind), calls, timeout)
     answers: list[Answer] = [None] * len(calls)
     pending = list(range(len(calls)))
     for _ in range(MOST_RACES):

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.sql.elements import ColumnElement
 
-from portico.engines.postgres.companions import actor_columns, audit_insert, image, key_text
+from portico.engines.postgres.companions import Happened, actor_columns, audit_insert, image, key_text, version_insert, whose_document
 from portico.engines.postgres.creates import ACTOR, Creates, key_is_known
 from portico.engines.postgres.reads import ZERO, content_hash, document_text, entire, is_entire, parameters_of, projection
 from portico.engines.postgres.scoping import EachWhose, guard, settings
@@ -49,7 +49,13 @@ class Upserts(Creates):
             made.c.tenant, made.c.key,
         ]  # fmt: skip
         final = sa.select(*members).select_from(rows).order_by(source.c.n)
-        return statement(final.add_cte(self._companions(plan, old, made)) if plan.audit else final, parameters_of(plan))
+        recorded = plan.audit or plan.versioned
+        return statement(final.add_cte(*self._kept(plan, old, made)) if recorded else final, parameters_of(plan))
+
+    def locking(self, plan: Create, kind: str) -> Statement:
+        """Only lock what is there and may be changed. The transaction around it sets the scope."""
+        source = self._source(plan)
+        return statement(sa.select(self._there(plan, source, settings(kind)).c.n), parameters_of(plan))
 
     def _fitting(self, plan: Create, source: sa.CTE, ready: sa.CTE) -> sa.CTE:
         """The calls whose document is in their scope, and refers to nothing outside of it."""
@@ -139,20 +145,27 @@ class Upserts(Creates):
         if not is_entire(plan.answer):
             tables.append(entire(collection, columns, self.grammar, touched))
             members.append(document_text(tables[-1]).label("whole"))
+        if plan.audit or plan.versioned:
+            client, user = whose_document(plan.belongs, columns, self.grammar, touched)
+            members += [client.label("of_client"), user.label("of_user")]
         if plan.audit and not self._shows_all(plan):
             tables.append(image(collection, columns, self.grammar, touched))
             members.append(document_text(tables[-1]).label("after"))
         return sa.select(*members).select_from(*tables).cte("made").prefix_with("MATERIALIZED", dialect="postgresql")
 
-    def _companions(self, plan: Create, old: sa.CTE, made: sa.CTE) -> sa.CTE:
-        """The audit rows: of what was created, and of what was changed with what it was before."""
+    def _kept(self, plan: Create, old: sa.CTE, made: sa.CTE) -> list[sa.CTE]:
+        """The companion rows: of what was created, and of what was changed with what it was before."""
         collection = plan.collection
         columns = cast("Columns", {field.name: old.c[f"c_{field.name}"] for field in collection.fields})
         kept = image(collection, columns, self.grammar, old, "before_image")
         before = sa.select(old.c.n, document_text(kept).label("image")).select_from(old, kept).cte("before")
         written = sa.select(made).where(made.c.done != sa.literal_column("'none'")).subquery("written")
-        after = written.c.body if self._shows_all(plan) else written.c.after
         rows = written.outerjoin(before, before.c.n == written.c.n)
-        return audit_insert(
-            rows, collection, written.c.done, actor=actor_columns(written), key=written.c.key, before=before.c.image, after=after
-        )
+        whose = (written.c.of_client, written.c.of_user)
+        happened = Happened(rows, (), collection, written.c.done, actor_columns(written), written.c.key, whose)
+        inserts: list[sa.CTE] = []
+        if plan.audit:
+            inserts.append(audit_insert(happened, before.c.image, written.c.body if self._shows_all(plan) else written.c.after))
+        if plan.versioned:
+            inserts.append(version_insert(happened, written.c.whole if "whole" in written.c else written.c.body))
+        return inserts

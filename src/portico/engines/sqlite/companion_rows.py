@@ -15,10 +15,10 @@ from portico.model.identity import Actor
 AUDIT_TABLE = for_sqlite(AUDIT).table
 VERSIONS_TABLE = for_sqlite(VERSIONS).table
 
-_WHO = "at, service, client_id, user_id, correlation_id, collection, operation, document_key"
-_AUDIT = f'INSERT INTO "{AUDIT_TABLE}" ({_WHO}, before, after) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'  # noqa: S608  # constants
+_WHO = "at, service, client_id, user_id, correlation_id, collection, operation, document_key, document_client, document_user"
+_AUDIT = f'INSERT INTO "{AUDIT_TABLE}" ({_WHO}, before, after) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'  # noqa: S608  # constants
 _VERSION = (
-    f'INSERT INTO "{VERSIONS_TABLE}" ({_WHO}, document, version) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, '  # noqa: S608  # constants
+    f'INSERT INTO "{VERSIONS_TABLE}" ({_WHO}, document, version) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '  # noqa: S608  # constants
     f'1 + coalesce((SELECT max(version) FROM "{VERSIONS_TABLE}" WHERE collection = ? AND document_key = ?), 0)'
 )
 
@@ -33,11 +33,11 @@ class Companion:
     audit: bool
     versioned: bool
 
-    def write(self, operation: str, key: Sequence[Stored], before: Stored, after: Stored, whole: Stored) -> None:
+    def write(self, operation: str, key: Sequence[Stored], whose: Sequence[Stored], before: Stored, after: Stored, whole: Stored) -> None:
         """Write them.
 
         Args:
-            operation: create, update or delete. key: the stored values of the document's key.
+            operation: create, update or delete. key: the stored values of the document's key. whose: its client and its user.
             before, after: the masked record as JSON text. whole: the document as its version keeps it; None for a deletion.
         """
         if not (self.audit or self.versioned):
@@ -45,7 +45,7 @@ class Companion:
         at = dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
         actor = self.actor
         place = path_of(key)
-        who = (at, actor.service, actor.client_id, actor.user_id, actor.correlation_id, self.collection.name, operation, place)
+        who = (at, actor.service, actor.client_id, actor.user_id, actor.correlation_id, self.collection.name, operation, place, *whose)
         if self.audit:
             self.connection.execute(_AUDIT, (*who, before, after))
         if self.versioned:

@@ -18,7 +18,7 @@ from portico.engines.sqlite.plan import SqlitePlan
 from portico.engines.sqlite.reads import ReadStatements
 from portico.engines.sqlite.statement import Statement
 from portico.engines.sqlite.storage import Stored, ordering_text
-from portico.engines.sqlite.writes import BODY, CARRIED, ETAG, KEY, RECORD, WHOLE, WriteStatements
+from portico.engines.sqlite.writes import BODY, CARRIED, CLIENT, ETAG, KEY, RECORD, WHOLE, WriteStatements
 from portico.errors import (
     ForeignTenant,
     InternalError,
@@ -239,13 +239,13 @@ class Write:
         companion = Companion(self.connection, self.call.actor, cascade.child, audit=cascade.audit, versioned=cascade.versioned)
         if cascade.action == "set_null":
             after = self._run(statements.clear, key).fetchone()
-            companion.write("update", key, row[RECORD], after[RECORD], after[WHOLE])
+            companion.write("update", key, row[CLIENT:KEY], row[RECORD], after[RECORD], after[WHOLE])
             return
         if not self._visit(cascade.child, key):
             return
         self._descend(self.plan.below.get(cascade.child.name, ()), cascade.child, key)
         self._run(statements.delete, key)
-        companion.write("delete", key, row[RECORD], None, None)
+        companion.write("delete", key, row[CLIENT:KEY], row[RECORD], None, None)
 
     def _record(
         self, operation: str, query: Create | Change | Delete, statements: WriteStatements, before: Row | None, after: Row | None
@@ -261,4 +261,8 @@ class Write:
         earlier = None if before is None else before[RECORD]
         if before is not None and earlier is None and isinstance(query, Delete) and statements.same:
             earlier = before[BODY]
-        companion.write(operation, tuple(row[KEY:]), earlier, recorded, whole)
+        whose = row[CLIENT:KEY]
+        if before is not None and after is not None:
+            # A change that takes a document from its owner is still told to whom it was.
+            whose = [now if now is not None else was for now, was in zip(whose, before[CLIENT:KEY], strict=True)]
+        companion.write(operation, tuple(row[KEY:]), whose, earlier, recorded, whole)

@@ -58,13 +58,19 @@ class Source:
         self.collection = collection
         self.table: sa.TableClause | sa.Alias = self.grammar.bare(collection) if bare else self.grammar.table(collection, "d")
         self.columns: Columns = self.grammar.columns(collection, self.table)
-        scoping = Scoping(scope, self.grammar, self.binder)
+        scoping = self._scoping = Scoping(scope, self.grammar, self.binder)
         scoping.owner_rule = owner_rule(rule)
         self.documents = Documents(self.grammar, self.binder, None if isinstance(rule, EverythingRule) else scoping)
         self.carried_kind = scoping.carried_kind(rule, collection)
         self.carried: Expression = scoping.carried(rule, collection, self.columns)
         within = scoping.predicate(rule, collection, self.columns, by_key=by_key)
         self.conditions: list[Condition] = [] if within is None else [within]
+
+    def whose(self, rule: ScopeRule) -> tuple[Expression, Expression]:
+        """The client and the user that a row belongs to by `rule`, as text."""
+        parts = (self._scoping.carried(rule, self.collection, self.columns), self._scoping.owner(rule, self.collection, self.columns))
+        client, user = (cast("Expression", sa.cast(part, sa.Text)) for part in parts)
+        return client, user
 
     def filtered(self, node: Predicate | None) -> None:
         """Add a filter."""

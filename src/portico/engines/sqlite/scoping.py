@@ -144,6 +144,19 @@ class Scoping:
             case _:
                 return cast("Expression", sa.null())
 
+    def owner(self, rule: ScopeRule, collection: Collection, columns: Columns) -> Expression:
+        """The user that a row belongs to, itself or through its parent; NULL without a rule about users."""
+        match rule:
+            case OwnerRule(field):
+                return self._column(collection, field, columns)
+            case ParentRule():
+                parent = self._source(rule.parent, "p")
+                theirs = self._grammar.columns(rule.parent, parent)
+                inner = self.owner(rule.rule, rule.parent, theirs)
+                return _first(sa.select(inner).select_from(parent).where(*self._joined(rule, collection, columns, theirs)))
+            case _:
+                return cast("Expression", sa.null())
+
     def _source(self, collection: Collection, prefix: str) -> sa.Alias:
         return self._grammar.table(collection, self._binder.alias(prefix))
 

@@ -7,7 +7,7 @@ in between, and cascades, hashes and companion rows have one way.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -24,7 +24,7 @@ from portico.model.scope import Scope
 from portico.query.bound import BoundQuery, Embedded
 from portico.query.scoped import Assignment, Cascade, Change, Create, Delete, EverythingRule, OwnerRule, ParentRule, ScopeRule, SharedRule
 
-BODY, ETAG, CARRIED, RECORD, WHOLE, KEY = 0, 1, 2, 3, 4, 5
+BODY, ETAG, CARRIED, RECORD, WHOLE, CLIENT, USER, KEY = range(8)
 """Places of a written document's parts in a row; the key's values come last."""
 
 NOTHING = cast("Expression", sa.null())
@@ -35,7 +35,7 @@ class WriteStatements:
     """What a write runs, for scopes of one kind. Statements after `locate` and `conflict` take the found key.
 
     Attributes:
-        locate: rows in scope, as (body, hash, carried, record, whole, key…), the stored form before a change or delete.
+        locate: rows in scope, as (body, hash, carried, record, whole, client, user, key…), the stored form before a change or delete.
         conflict: for creates that may merge, the document that has the unique values, whosever it is.
         write: the insert, update or delete; `returns` says that it answers a row as above. merge: the update of a create that merges.
         document: reads the written document, where `write` could not answer it.
@@ -64,10 +64,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Companions:
-    """Which companion rows a write leaves: `audit` the masked record, `versioned` the whole document."""
+    """Which companion rows a write leaves: `audit` the masked record, `versioned` the whole document, and whose they say that it is."""
 
     audit: bool
     versioned: bool
+    belongs: ScopeRule
 
 
 def _parts(source: Source, answer: BoundQuery | None, rule: ScopeRule, companions: Companions, *, etag: bool) -> list[Expression]:
@@ -78,7 +79,8 @@ def _parts(source: Source, answer: BoundQuery | None, rule: ScopeRule, companion
     whole = source.documents.record(collection, source.columns, masked=False) if companions.versioned and not same else NOTHING
     content = whole_row(collection, source.columns, source.grammar) if etag else NOTHING
     carried = NOTHING if isinstance(rule, SharedRule | EverythingRule) else source.carried
-    return [body, content, carried, record, whole, *key_columns(source)]
+    owned = source.whose(companions.belongs) if companions.audit or companions.versioned else (NOTHING, NOTHING)
+    return [body, content, carried, record, whole, *owned, *key_columns(source)]
 
 
 def key_columns(source: Source) -> list[Expression]:
@@ -95,9 +97,9 @@ def at_key(source: Source) -> list[Any]:
 
 def compile_create(query: Create, frame: Frame, *, triggers: bool) -> WriteStatements:
     """Insert one document; with `on_conflict`, merge it into the one that is there."""
-    collection, companions = query.collection, Companions(query.audit, query.versioned)
+    collection, companions = query.collection, Companions(query.audit, query.versioned, query.belongs)
     source = Source(collection, query.rule, frame.scope, safe=frame.safe, by_key=True, bare=True)
-    reread = triggers or _needs_reread(query.rule, query.answer)
+    reread = triggers or _needs_reread(query)
     values = _assigned(query.assignments, collection, source.binder)
     insert = sa.insert(_table(source)).values(values).returning(*_returned(source, query.answer, query.rule, companions, reread=reread))
     conflict = merge = None
@@ -130,16 +132,16 @@ def _conflict(query: Create, frame: Frame) -> Statement:
     ]
     if len(equal) != len(query.on_conflict):
         equal = [sa.literal_column("0") == sa.literal_column("1")]
-    parts = _parts(source, None, query.rule, Companions(query.audit, query.versioned), etag=False)
+    parts = _parts(source, None, query.rule, Companions(query.audit, query.versioned, query.belongs), etag=False)
     parts[BODY] = cast("Expression", sa.case((inside, sa.literal_column("1")), else_=sa.literal_column("0")))
     return source.binder.statement(sa.select(*parts).select_from(source.table).where(*equal))
 
 
 def compile_change(query: Change, frame: Frame, *, triggers: bool) -> WriteStatements:
     """Change one document by its key, or each that matches."""
-    companions = Companions(query.audit, query.versioned)
-    reread = triggers or _needs_reread(query.rule, query.answer)
-    located = _locate(query, frame, None, Companions(query.audit, versioned=False))
+    companions = Companions(query.audit, query.versioned, query.belongs)
+    reread = triggers or _needs_reread(query)
+    located = _locate(query, frame, None, replace(companions, versioned=False))
     write = None
     if query.assignments:
         write = _update(query.collection, query.assignments, query.answer, query.rule, frame, companions, reread=reread)
@@ -166,7 +168,8 @@ def _references(query: Create | Change, frame: Frame) -> Statement | None:
 
 def compile_delete(query: Delete, frame: Frame) -> WriteStatements:
     """Delete one document by its key, or each that matches."""
-    located = _locate(query, frame, query.answer, Companions(query.audit, versioned=False))
+    # A deletion's version keeps no document, but says whose it was.
+    located = _locate(query, frame, query.answer, Companions(query.audit, query.versioned, query.belongs))
     source = Source(query.collection, EverythingRule(), frame.scope, bare=True)
     write = source.binder.statement(sa.delete(_table(source)).where(*at_key(source)))
     carried = Source(query.collection, query.rule, frame.scope, safe=frame.safe, by_key=True).carried_kind
@@ -213,10 +216,11 @@ def _document(collection: Collection, answer: BoundQuery | None, rule: ScopeRule
     return source.binder.statement(sa.select(*parts).select_from(source.table).where(*at_key(source)))
 
 
-def _needs_reread(rule: ScopeRule, answer: BoundQuery | None) -> bool:
-    """Whether the answer looks at other tables, which the row that a statement returns cannot be trusted with."""
-    embeds = answer is not None and any(isinstance(output, Embedded) for output in answer.outputs)
-    return embeds or isinstance(rule, OwnerRule | ParentRule)
+def _needs_reread(query: Create | Change) -> bool:
+    """Whether the answer or a companion row looks at other tables, which the row that a statement returns cannot be trusted with."""
+    embeds = query.answer is not None and any(isinstance(output, Embedded) for output in query.answer.outputs)
+    recorded = (query.audit or query.versioned) and isinstance(query.belongs, OwnerRule | ParentRule)
+    return embeds or recorded or isinstance(query.rule, OwnerRule | ParentRule)
 
 
 def _assigned(assignments: Sequence[Assignment], collection: Collection, binder: Binder) -> dict[str, Expression]:
@@ -253,12 +257,12 @@ def compile_cascade(cascade: Cascade, parent: Collection, *, safe: bool) -> Casc
     above = Source(parent, EverythingRule(), nobody)
     values = above.select(*(above.columns[name] for name in cascade.local)).where(*at_key(above))
     child = Source(cascade.child, EverythingRule(), nobody, safe=safe)
-    parts = _parts(child, None, EverythingRule(), Companions(cascade.audit, versioned=False), etag=False)
+    parts = _parts(child, None, EverythingRule(), Companions(cascade.audit, cascade.versioned, cascade.belongs), etag=False)
     reach = [child.columns[name] == child.binder.found(at) for at, name in enumerate(cascade.foreign)]
     removed = Source(cascade.child, EverythingRule(), nobody, bare=True)
     cleared = Source(cascade.child, EverythingRule(), nobody, safe=safe, bare=True)
     nulls = {cascade.child.by_name[name].column: sa.null() for name in cascade.foreign}
-    after = _parts(cleared, None, EverythingRule(), Companions(cascade.audit, cascade.versioned), etag=False)
+    after = _parts(cleared, None, EverythingRule(), Companions(cascade.audit, cascade.versioned, cascade.belongs), etag=False)
     clear = (
         sa.update(_table(cleared)).values(nulls).where(*at_key(cleared)).returning(*(part.label(f"r{at}") for at, part in enumerate(after)))
     )
