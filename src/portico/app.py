@@ -31,6 +31,7 @@ from portico.engines.base import Engine
 from portico.errors import ConfigurationError, DatabaseUnavailable, PorticoError
 from portico.events import Emit, InternalFault
 from portico.migrating import LazyMigrators
+from portico.model.positions import Chain
 from portico.observe import fan_out
 from portico.observe.lines import Lines
 from portico.observe.logging import Log, LogOptions, capture_records
@@ -46,6 +47,7 @@ from portico.service.monitor import Monitor
 from portico.service.passwords import Passwords
 from portico.service.plans import Plans
 from portico.service.schemas import Schemas
+from portico.service.sequencer import Sequencer
 from portico.service.writes import Writes
 from portico.settings import Settings, load
 from portico.store.connect import open_reader
@@ -55,6 +57,9 @@ from portico.wiring import declared_collections, main_database, open_engine
 
 RETRY_SECONDS = 1.0
 """How often a database that was away at the start is tried again."""
+
+AUDIT_CHAIN = "audit-chain"
+"""The purpose of the key that the audit's hashes are made with."""
 
 Refused = Callable[[PorticoError], None]
 
@@ -73,6 +78,7 @@ class Service:
     monitor: Monitor
     schemas: Schemas
     migrations: Migrations
+    sequencers: tuple[Sequencer, ...]
     emit: Emit
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -94,6 +100,7 @@ class Service:
         self.tasks += [asyncio.create_task(self._reopen(engine), name=f"portico-open-{engine.name}") for engine in away]
         await self.authenticator.start()
         self.tasks.append(asyncio.create_task(watch(self.catalog, emit=self.emit), name="portico-watch"))
+        self.tasks += [asyncio.create_task(sequencer.run(), name="portico-sequencer") for sequencer in self.sequencers]
 
     async def close(self) -> None:
         """Stop watching, and close every connection once what runs has ended."""
@@ -170,8 +177,14 @@ def build(settings: Settings, emit: Emit) -> Service:
         monitor=Monitor(engines, catalog=lambda: catalog.current, documents=documents),
         schemas=Schemas(lambda: catalog.current),
         migrations=Migrations(LazyMigrators(settings, catalog), refresh=catalog.refresh),
+        sequencers=_sequencers(settings, engines, emit),
         emit=emit,
     )
+
+
+def _sequencers(settings: Settings, engines: dict[str, Engine], emit: Emit) -> tuple[Sequencer, ...]:
+    chain, keep = Chain(settings.derive_key(AUDIT_CHAIN)), settings.changes.keep_hours * 3600.0
+    return tuple(Sequencer(engine, chain, keep_seconds=keep, emit=emit) for engine in engines.values())
 
 
 def assemble(service: Service) -> App:

@@ -145,6 +145,14 @@ class Transactions(Group):
     idempotency_hours: PositiveInt = Field(default=24, description="How long the answer of a write with an Idempotency-Key is kept.")
 
 
+class Changes(Group):
+    """Change feeds."""
+
+    keep_hours: int = Field(
+        default=24, ge=1, le=87_600, description="How long a change can be followed from; who resumes from an older one gets 410."
+    )
+
+
 class Observe(Group):
     """Logs, metrics and traces."""
 

@@ -12,7 +12,21 @@ from pydantic import Field, PrivateAttr, StringConstraints
 from portico.errors import ConfigurationError
 from portico.settings.databases import Database
 from portico.settings.development import development_secret
-from portico.settings.groups import Auth, Cache, Cluster, Environment, Files, Function, Group, Http, Limits, Observe, Store, Transactions
+from portico.settings.groups import (
+    Auth,
+    Cache,
+    Changes,
+    Cluster,
+    Environment,
+    Files,
+    Function,
+    Group,
+    Http,
+    Limits,
+    Observe,
+    Store,
+    Transactions,
+)
 from portico.settings.keyring import Keyring
 from portico.settings.secrets import Secret
 
@@ -50,6 +64,7 @@ class Settings(Group):
     auth: Auth = Field(default=Auth(), description="")
     limits: Limits = Field(default=Limits(), description="")
     transactions: Transactions = Field(default=Transactions(), description="")
+    changes: Changes = Field(default=Changes(), description="")
     observe: Observe = Field(default=Observe(), description="")
     files: Files = Field(default=Files(), description="")
     collections: tuple[dict[str, object], ...] = Field(default=(), description="Declared collections.")

@@ -17,6 +17,7 @@ from portico.engines.postgres.execute import in_scope, set_scope
 from portico.engines.postgres.grammar import PostgresGrammar
 from portico.engines.postgres.introspect import Guards, guards, measure, unsafe_reasons
 from portico.engines.postgres.pool import Connection, Pool, PoolOptions, Share
+from portico.engines.postgres.records import PostgresRecords
 from portico.engines.postgres.reflect import fingerprint, reflect
 from portico.engines.postgres.runner import Runner
 from portico.engines.postgres.stored import stored_documents, stored_mark
@@ -66,6 +67,7 @@ class PostgresEngine:
         self.capabilities: frozenset[Capability] = _ALWAYS
         self._pool = Pool(name, options, emit)
         self._runner = Runner(self._pool)
+        self.records = PostgresRecords(self._asking)
         self._grammar = PostgresGrammar()
         self._secret = secret
         self._most_cascaded = most_cascaded

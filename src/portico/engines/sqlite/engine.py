@@ -18,6 +18,8 @@ from portico.engines.sqlite.foreign import as_stored
 from portico.engines.sqlite.gate import Gate
 from portico.engines.sqlite.perform import perform_read, read_with_care
 from portico.engines.sqlite.plan import SqlitePlan, compile_plan
+from portico.engines.sqlite.positions import OUTBOX_TABLE
+from portico.engines.sqlite.records import SqliteRecords
 from portico.engines.sqlite.reflect import fingerprint, reflect
 from portico.engines.sqlite.stored import stored_documents, stored_mark
 from portico.engines.sqlite.stream import export_chunks
@@ -44,6 +46,7 @@ class SqliteOptions:
 
     Attributes:
         readers: threads for reads that may take long. exports, transactions: the most that are open at once.
+        bookkeeping: threads for the companion records.
         statement_timeout: seconds for a statement. wait_timeout: seconds for a free reader or transaction.
         most_cascaded: documents that the cascades of one delete may touch.
     """
@@ -51,6 +54,7 @@ class SqliteOptions:
     readers: int = 4
     exports: int = 2
     transactions: int = 8
+    bookkeeping: int = 2
     statement_timeout: float = 30.0
     wait_timeout: float = 5.0
     most_cascaded: int = MOST_CASCADED
@@ -79,7 +83,9 @@ class SqliteEngine:
         self._exports: Threads | None = None
         self._transactions: Threads | None = None
         self._writer: Writer | None = None
+        self._bookkeeping: Threads | None = None
         self._gate = Gate()
+        self.records = SqliteRecords(self._for_records, self._gate, timeout=self.options.statement_timeout)
 
     async def start(self) -> None:
         """Open the file, and learn what it has. Raises DatabaseUnavailable."""
@@ -97,6 +103,7 @@ class SqliteEngine:
         self._threads = Threads(self._open_reader, self.options.readers, "sqlite-reader")
         self._exports = Threads(self._open_reader, self.options.exports, "sqlite-export")
         self._transactions = Threads(self._open_transaction, self.options.transactions, "sqlite-transaction")
+        self._bookkeeping = Threads(self._open_transaction, self.options.bookkeeping, "sqlite-records")
         self.refresh_capabilities()
         self._emit(EngineStarted(self.name, self.kind, 2, self.options.readers, self.options.wait_timeout, 0.0))
 
@@ -114,24 +121,30 @@ class SqliteEngine:
         # It waits for locks on the loop, so SQLite must not wait by itself.
         return open_connection(self.path, self._secret, busy_milliseconds=0)
 
+    def _for_records(self) -> Threads:
+        if self._bookkeeping is None:
+            raise closed()
+        return self._bookkeeping
+
     def refresh_capabilities(self) -> None:
         """Look again for the companion tables, which `init-db` may have made since."""
         assert self._reader is not None, "the engine was started"
         tables = {row[0] for row in self._reader.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         found = {Capability.AUDIT} if AUDIT_TABLE in tables else set()
         found |= {Capability.VERSIONS} if VERSIONS_TABLE in tables else set()
+        found |= {Capability.CHANGE_FEED} if OUTBOX_TABLE in tables else set()
         self.capabilities = _ALWAYS | found
 
     async def close(self) -> None:
         """Finish what runs and close every connection."""
         if self._writer is not None:
             await self._writer.close()
-        for threads in (self._threads, self._exports, self._transactions):
+        for threads in (self._threads, self._exports, self._transactions, self._bookkeeping):
             if threads is not None:
                 await threads.close()
         if self._reader is not None:
             self._reader.close()
-        self._reader = self._writer = self._threads = self._exports = self._transactions = None
+        self._reader = self._writer = self._threads = self._exports = self._transactions = self._bookkeeping = None
 
     def compile(self, query: ScopedQuery) -> Compiled:
         """Make a scoped query ready to run. Raises NotSupported."""

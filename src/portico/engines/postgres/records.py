@@ -1,0 +1,106 @@
+"""Reads the companion records: audit rows, positions in their order, and changes for the feed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from portico.engines.postgres.positions import CONTENT, Asking, PostgresPositions
+from portico.model.positions import AUDIT_KIND, MARK_PREFIX, OUTBOX_KIND, AuditQuery, AuditRow, Chain, FeedPage, FeedRow, Placed
+
+_AT = """to_char({0}.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+_AUDITED = f"""SELECT r.id, {_AT.format("r")} AS at, r.service, r.client_id, r.user_id, r.correlation_id, r.collection, r.operation,
+ r.document_key, r.before::text AS before, r.after::text AS after, p.position
+FROM portico.audit r LEFT JOIN portico.positions p ON p.kind = '{AUDIT_KIND}' AND p.row_id = r.id
+WHERE {{}} ORDER BY r.id DESC LIMIT $1"""  # noqa: S608  # constants
+_CONDITIONS = {
+    "before": "r.id < ${}",
+    "collections": "r.collection = ANY(${}::text[])",
+    "clients": "r.client_id = ANY(${}::text[])",
+    "users": "r.user_id = ANY(${}::text[])",
+    "document_key": "r.document_key = ${}",
+    "service": "r.service = ${}",
+    "operation": "r.operation = ${}",
+    "correlation_id": "r.correlation_id = ${}",
+    "since": "r.at >= ${}",
+    "until": "r.at < ${}",
+}
+_PLACED = f"""SELECT p.position, p.kind, p.row_id, p.hash, CASE WHEN r.id IS NOT NULL THEN {CONTENT} END AS content
+FROM (SELECT * FROM portico.positions WHERE position > $1 ORDER BY position LIMIT $2) p
+LEFT JOIN portico.audit r ON p.kind = '{AUDIT_KIND}' AND r.id = p.row_id ORDER BY p.position"""  # noqa: S608  # constants
+_LAST_HASH = f"""SELECT hash FROM portico.positions WHERE kind = '{AUDIT_KIND}' AND position <= $1
+ORDER BY position DESC LIMIT 1"""  # noqa: S608  # constants
+_SETTLED = f"SELECT coalesce(max(row_id), 0) FROM portico.positions WHERE kind = '{MARK_PREFIX}{AUDIT_KIND}'"  # noqa: S608  # constants
+_UNPLACED = f"""SELECT r.id FROM portico.audit r WHERE r.id > $1 AND NOT EXISTS (
+SELECT FROM portico.positions p WHERE p.kind = '{AUDIT_KIND}' AND p.row_id = r.id) ORDER BY r.id LIMIT $2"""  # noqa: S608  # constants
+_CHANGES = f"""SELECT p.position, r.id IS NULL AS pruned, {_AT.format("r")} AS at, r.client_id, r.user_id, r.correlation_id,
+ r.collection, r.operation, r.document_key, r.document::text AS document
+FROM portico.positions p LEFT JOIN portico.outbox r ON r.id = p.row_id
+WHERE p.position > $1 AND p.position <= $2 AND p.kind = '{OUTBOX_KIND}' AND (r.id IS NULL OR r.collection = ANY($3::text[]))
+ORDER BY p.position"""  # noqa: S608  # constants
+# What is old was given its position long ago; the condition is for a service that stood still.
+_PRUNE = f"""DELETE FROM portico.outbox WHERE id IN (SELECT r.id FROM portico.outbox r
+WHERE r.at < clock_timestamp() - make_interval(secs => $1) AND EXISTS (
+ SELECT FROM portico.positions p WHERE p.kind = '{OUTBOX_KIND}' AND p.row_id = r.id) ORDER BY r.id LIMIT $2)"""  # noqa: S608  # constants
+_NEWEST = "SELECT coalesce(max(position), 0) FROM portico.positions"
+
+
+class PostgresRecords:
+    """The companion records of one database; `asking` gives a connection for one question."""
+
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
+
+    def positions(self, chain: Chain) -> PostgresPositions:
+        """What gives rows their positions."""
+        return PostgresPositions(self._asking, chain)
+
+    async def audited(self, query: AuditQuery) -> list[AuditRow]:
+        """Audit rows, the newest first."""
+        conditions, values = ["true"], list[object]()
+        for name, condition in _CONDITIONS.items():
+            value = getattr(query, name)
+            if value is not None:
+                values.append(list(value) if isinstance(value, tuple) else value)
+                conditions.append(condition.format(len(values) + 1))
+        async with self._asking() as connection:
+            rows = await connection.fetch(_AUDITED.format(" AND ".join(conditions)), query.limit, *values)
+        return [AuditRow(*row) for row in rows]
+
+    async def placed(self, after: int, limit: int) -> list[Placed]:
+        """The positions after one, in order."""
+        async with self._asking() as connection:
+            return [Placed(*row) for row in await connection.fetch(_PLACED, after, limit)]
+
+    async def last_hash(self, position: int) -> bytes | None:
+        """The hash of the last audit row at or before a position."""
+        async with self._asking() as connection:
+            found: bytes | None = await connection.fetchval(_LAST_HASH, position)
+        return found
+
+    async def newest_position(self) -> int:
+        """The last position."""
+        async with self._asking() as connection:
+            return int(await connection.fetchval(_NEWEST))
+
+    async def settled(self) -> int:
+        """The stored low-water mark of the audit."""
+        async with self._asking() as connection:
+            return int(await connection.fetchval(_SETTLED))
+
+    async def unplaced(self, after: int, limit: int) -> list[int]:
+        """The ids of audit rows without a position."""
+        async with self._asking() as connection:
+            return [int(row[0]) for row in await connection.fetch(_UNPLACED, after, limit)]
+
+    async def changes(self, after: int, collections: Sequence[str], limit: int) -> FeedPage:
+        """Changes of the next `limit` positions. What is seen of the positions has no gaps: rounds commit one after the other."""
+        async with self._asking() as connection:
+            until = min(after + limit, int(await connection.fetchval(_NEWEST)))
+            rows = await connection.fetch(_CHANGES, after, until, list(collections)) if until > after else []
+        found = tuple(FeedRow(row[0], *tuple(row)[2:]) for row in rows if not row["pruned"])
+        return FeedPage(found, max(until, after), pruned=any(row["pruned"] for row in rows))
+
+    async def prune_changes(self, older_than: float, limit: int) -> int:
+        """Remove old changes."""
+        async with self._asking() as connection:
+            return int((await connection.execute(_PRUNE, older_than, limit)).rpartition(" ")[2])

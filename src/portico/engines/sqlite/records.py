@@ -1,0 +1,143 @@
+"""Reads the companion records: audit rows, positions in their order, and changes for the feed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from portico.engines.sqlite.connections import Threads
+from portico.engines.sqlite.errors import translate
+from portico.engines.sqlite.gate import Gate
+from portico.engines.sqlite.positions import AUDIT_TABLE, CONTENT, OUTBOX_TABLE, POSITIONS_TABLE, SqlitePositions, digest, write
+from portico.model.positions import AUDIT_KIND, OUTBOX_KIND, AuditQuery, AuditRow, Chain, FeedPage, FeedRow, Placed
+
+T = TypeVar("T")
+
+_AUDITED = f"""SELECT r.id, r.at, r.service, r.client_id, r.user_id, r.correlation_id, r.collection, r.operation, r.document_key,
+ r.before, r.after, p.position FROM "{AUDIT_TABLE}" r LEFT JOIN "{POSITIONS_TABLE}" p ON p.kind = '{AUDIT_KIND}' AND p.row_id = r.id
+WHERE {{}} ORDER BY r.id DESC LIMIT ?"""  # noqa: S608  # constants
+_CONDITIONS = {
+    "before": "r.id < ?",
+    "document_key": "r.document_key = ?",
+    "service": "r.service = ?",
+    "operation": "r.operation = ?",
+    "correlation_id": "r.correlation_id = ?",
+    "since": "r.at >= ?",
+    "until": "r.at < ?",
+}
+_LISTS = {"collections": "r.collection", "clients": "r.client_id", "users": "r.user_id"}
+_PLACED = f"""SELECT p.position, p.kind, p.row_id, p.hash, {CONTENT}
+FROM (SELECT * FROM "{POSITIONS_TABLE}" WHERE position > ? ORDER BY position LIMIT ?) p
+LEFT JOIN "{AUDIT_TABLE}" r ON p.kind = '{AUDIT_KIND}' AND r.id = p.row_id ORDER BY p.position"""  # noqa: S608  # constants
+_LAST_HASH = f"""SELECT hash FROM "{POSITIONS_TABLE}" WHERE kind = '{AUDIT_KIND}' AND position <= ?
+ORDER BY position DESC LIMIT 1"""  # noqa: S608  # constants
+_NEWEST = f'SELECT coalesce(max(position), 0) FROM "{POSITIONS_TABLE}"'  # noqa: S608  # constants
+_SETTLED = f"""SELECT coalesce(max(row_id), 0) FROM "{POSITIONS_TABLE}" WHERE kind = '{AUDIT_KIND}'"""  # noqa: S608  # constants
+_UNPLACED = f"""SELECT r.id FROM "{AUDIT_TABLE}" r WHERE r.id > ? AND NOT EXISTS (
+SELECT 1 FROM "{POSITIONS_TABLE}" p WHERE p.kind = '{AUDIT_KIND}' AND p.row_id = r.id) ORDER BY r.id LIMIT ?"""  # noqa: S608  # constants
+_CHANGES = f"""SELECT p.position, r.id IS NULL, r.collection, r.at, r.client_id, r.user_id, r.correlation_id, r.collection, r.operation,
+ r.document_key, r.document FROM "{POSITIONS_TABLE}" p LEFT JOIN "{OUTBOX_TABLE}" r ON r.id = p.row_id
+WHERE p.position > ? AND p.position <= ? AND p.kind = '{OUTBOX_KIND}' ORDER BY p.position"""  # noqa: S608  # constants
+_PRUNE = f"""DELETE FROM "{OUTBOX_TABLE}" WHERE id IN (SELECT r.id FROM "{OUTBOX_TABLE}" r WHERE r.at < ? AND EXISTS (
+ SELECT 1 FROM "{POSITIONS_TABLE}" p WHERE p.kind = '{OUTBOX_KIND}' AND p.row_id = r.id) ORDER BY r.id LIMIT ?)"""  # noqa: S608  # constants
+
+
+class SqliteRecords:
+    """The companion records of one file.
+
+    Args:
+        threads: gives the connections for it; raises DatabaseUnavailable where the engine is closed. gate: who may write.
+        timeout: seconds for a statement.
+    """
+
+    def __init__(self, threads: Callable[[], Threads], gate: Gate, *, timeout: float) -> None:
+        self._threads = threads
+        self._gate = gate
+        self._timeout = timeout
+
+    def positions(self, chain: Chain) -> SqlitePositions:
+        """What gives rows their positions."""
+        return SqlitePositions(self._threads, self._gate, chain, timeout=self._timeout)
+
+    async def audited(self, query: AuditQuery) -> list[AuditRow]:
+        """Audit rows, the newest first."""
+        conditions, values = ["1"], list[object]()
+        for name, condition in _CONDITIONS.items():
+            value = getattr(query, name)
+            if value is not None:
+                values.append(_stored(value) if isinstance(value, dt.datetime) else value)
+                conditions.append(condition)
+        for name, column in _LISTS.items():
+            value = getattr(query, name)
+            if value is not None:
+                values += value
+                conditions.append(f"{column} IN ({', '.join('?' * len(value))})")
+        text = _AUDITED.format(" AND ".join(conditions))
+        return [AuditRow(*row) for row in await self._fetch(text, *values, query.limit)]
+
+    async def placed(self, after: int, limit: int) -> list[Placed]:
+        """The positions after one, in order."""
+
+        def read(connection: sqlite3.Connection) -> list[Placed]:
+            rows = connection.execute(_PLACED, (after, limit))
+            return [Placed(row[0], row[1], row[2], row[3], None if row[4] is None else digest(row[4:])) for row in rows]
+
+        return await self._run(read)
+
+    async def last_hash(self, position: int) -> bytes | None:
+        """The hash of the last audit row at or before a position."""
+        rows = await self._fetch(_LAST_HASH, position)
+        return rows[0][0] if rows else None
+
+    async def newest_position(self) -> int:
+        """The last position."""
+        return int((await self._fetch(_NEWEST))[0][0])
+
+    async def settled(self) -> int:
+        """The last audit row that has a position: with one writer at a time, those before it have theirs."""
+        return int((await self._fetch(_SETTLED))[0][0])
+
+    async def unplaced(self, after: int, limit: int) -> list[int]:
+        """The ids of audit rows without a position."""
+        return [int(row[0]) for row in await self._fetch(_UNPLACED, after, limit)]
+
+    async def changes(self, after: int, collections: Sequence[str], limit: int) -> FeedPage:
+        """Changes of the next `limit` positions."""
+        until = min(after + limit, await self.newest_position())
+        rows = await self._fetch(_CHANGES, after, until) if until > after else []
+        wanted = frozenset(collections)
+        found = tuple(FeedRow(row[0], *row[3:]) for row in rows if row[2] in wanted)
+        return FeedPage(found, max(until, after), pruned=any(row[1] for row in rows))
+
+    async def prune_changes(self, older_than: float, limit: int) -> int:
+        """Remove old changes."""
+        before = _stored(dt.datetime.now(dt.UTC) - dt.timedelta(seconds=older_than))
+
+        def prune(connection: sqlite3.Connection) -> int:
+            removed = connection.execute(_PRUNE, (before, limit)).rowcount
+            connection.execute("COMMIT")
+            return removed
+
+        threads = self._threads()
+        lease = await threads.take(self._timeout)
+        try:
+            return await write(lease, self._gate, prune, self._timeout)
+        except sqlite3.Error as error:
+            raise translate(error) from error
+        finally:
+            threads.give_back(lease)
+
+    async def _fetch(self, text: str, *values: object) -> list[tuple[Any, ...]]:
+        return await self._run(lambda connection: connection.execute(text, values).fetchall())
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await self._threads().run(work, timeout=self._timeout, wait=self._timeout)
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+
+def _stored(moment: dt.datetime) -> str:
+    return moment.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
