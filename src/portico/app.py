@@ -183,8 +183,8 @@ def build(settings: Settings, emit: Emit) -> Service:
 
 
 def _sequencers(settings: Settings, engines: dict[str, Engine], emit: Emit) -> tuple[Sequencer, ...]:
-    chain, keep = Chain(settings.derive_key(AUDIT_CHAIN)), settings.changes.keep_hours * 3600.0
-    return tuple(Sequencer(engine, chain, keep_seconds=keep, emit=emit) for engine in engines.values())
+    chain = Chain(settings.derive_key(AUDIT_CHAIN))
+    return tuple(Sequencer(engine, chain, emit=emit) for engine in engines.values())
 
 
 def assemble(service: Service) -> App:

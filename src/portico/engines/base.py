@@ -153,8 +153,8 @@ class Records(Protocol):
         """Changes of these collections after a position, in order: of the next `limit` positions at most."""
         ...
 
-    async def prune_changes(self, older_than: float, limit: int) -> int:
-        """Remove at most `limit` changes that are older than so many seconds and have their position; how many were removed."""
+    async def aged(self, position: int) -> float | None:
+        """How many seconds ago the first change after a position was made; None where there is none, infinity where it is not kept."""
         ...
 
 

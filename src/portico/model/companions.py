@@ -130,7 +130,9 @@ POSITIONS = _table(
     ("position",),
     unique=("kind", "row_id"),
 )
-"""The order of visibility, given by the sequencer: `kind` is ``audit`` or ``versions``, `row_id` the id of the row there."""
+"""The order of visibility, given by the sequencer: `kind` is ``audit``, `row_id` the id of the row there.
+
+A row of the kind ``mark`` says that every audit row up to that id has its position, or never comes."""
 
 MIGRATIONS = _table(
     "migrations",

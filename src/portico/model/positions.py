@@ -7,9 +7,8 @@ import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-AUDIT_KIND, OUTBOX_KIND = "audit", "outbox"
-MARK_PREFIX = "mark:"
-"""Kinds that begin so are low-water marks: every row of the kind behind it, up to this id, has its position or never comes."""
+AUDIT_KIND, MARK_KIND = "audit", "mark"
+"""What a position is of: an audit row, or the low-water mark, up to whose id every audit row has its position or never comes."""
 
 FIRST_HASH = bytes(32)
 """What stands for the hash before the first one."""
@@ -107,23 +106,23 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class FeedRow:
-    """A committed change. `client_id` and `user_id` are the document's own; `document` is JSON text, None where deleted."""
+    """A committed change. `document_client` and `document_user` say whose the document is; `after` is JSON text, None where deleted."""
 
     position: int
     at: str
-    client_id: str | None
-    user_id: str | None
     correlation_id: str
     collection: str
     operation: str
     document_key: str
-    document: str | None
+    document_client: str | None
+    document_user: str | None
+    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class FeedPage:
-    """The changes of a stretch of positions: every one up to `until` was looked at. `pruned`: some of them were removed already."""
+    """The changes of a stretch of positions: every one up to `until` was looked at. `lost`: the row of one of them is not there."""
 
     rows: tuple[FeedRow, ...]
     until: int
-    pruned: bool
+    lost: bool

@@ -7,7 +7,6 @@ it stops: nobody is elected, and nobody has to be found dead.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from portico.engines.base import Engine, Positions, Recording, Records
@@ -21,27 +20,21 @@ FOLLOW_SECONDS = 0.7
 """How often one looks that sees another one at work. Two looks are how long its end may stay unnoticed."""
 
 AWAY_SECONDS = 1.0
-PRUNE_SECONDS = 60.0
-PRUNED_AT_ONCE = 5000
 
 
 class Sequencer:
     """Gives positions in one database, until it is cancelled.
 
     Args:
-        engine: the database. chain: links its audit rows. keep_seconds: how long changes are kept for the feed; None is for ever.
-        emit: told of faults, once when they begin. given: called when rows got their positions.
+        engine: the database. chain: links its audit rows. emit: told of faults, once when they begin.
+        given: called when rows got their positions.
     """
 
-    def __init__(
-        self, engine: Engine, chain: Chain, *, keep_seconds: float | None, emit: Emit, given: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, engine: Engine, chain: Chain, *, emit: Emit, given: Callable[[], None] = lambda: None) -> None:
         self._engine = engine
         self._chain = chain
-        self._keep_seconds = keep_seconds
         self._emit = emit
         self._given = given
-        self._pruned = 0.0
         self._failing = False
 
     async def run(self) -> None:
@@ -53,7 +46,7 @@ class Sequencer:
                 records = records_of(self._engine)
                 if records is not None:
                     positions = positions or records.positions(self._chain)
-                    pause = await self._round(records, positions)
+                    pause = await self._round(positions)
                 self._failing = False
             except PorticoError as error:
                 self._failed(ConnectionFailed(self._engine.name, error.code))
@@ -61,7 +54,7 @@ class Sequencer:
                 self._failed(InternalFault(type(error).__name__, "service.sequencer", ""))
             await asyncio.sleep(pause)
 
-    async def _round(self, records: Records, positions: Positions) -> float:
+    async def _round(self, positions: Positions) -> float:
         """One round; gives the seconds until the next."""
         done = await positions.advance()
         if done.given:
@@ -70,10 +63,6 @@ class Sequencer:
             return 0.0
         if done.contested:
             return FOLLOW_SECONDS
-        if self._keep_seconds is not None and time.monotonic() - self._pruned >= PRUNE_SECONDS:
-            removed = await records.prune_changes(self._keep_seconds, PRUNED_AT_ONCE)
-            if removed < PRUNED_AT_ONCE:
-                self._pruned = time.monotonic()
         return LEAD_SECONDS
 
     def _failed(self, event: ConnectionFailed | InternalFault) -> None:

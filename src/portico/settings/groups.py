@@ -149,7 +149,7 @@ class Changes(Group):
     """Change feeds."""
 
     keep_hours: int = Field(
-        default=24, ge=1, le=87_600, description="How long a change can be followed from; who resumes from an older one gets 410."
+        default=24, ge=1, le=87_600, description="From how old a change a feed can be resumed; beyond it 410."
     )
 
 

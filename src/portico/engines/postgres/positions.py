@@ -6,35 +6,31 @@ the low-water mark, which is stored with the positions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from portico.engines.postgres.pool import Connection
 from portico.engines.postgres.trail import Snapshot, Trail
-from portico.model.positions import AUDIT_KIND, FIRST_HASH, MARK_PREFIX, OUTBOX_KIND, Advance, Chain
+from portico.model.positions import AUDIT_KIND, FIRST_HASH, MARK_KIND, Advance, Chain
 
 MOST_AT_ONCE = 2000
 MARK_EVERY = 10_000
 """A new low-water mark is stored when it has risen by so many ids: what a successor reads again at most, but for long transactions."""
 
 CONTENT = """sha256(convert_to(jsonb_build_array(r.id, (extract(epoch FROM r.at) * 1000000)::bigint, r.service, r.client_id, r.user_id,
- r.correlation_id, r.collection, r.operation, r.document_key, r.before, r.after)::text, 'UTF8'))"""
+ r.correlation_id, r.collection, r.operation, r.document_key, r.document_client, r.document_user, r.before,
+ r.after)::text, 'UTF8'))"""
 """The SHA-256 of an audit row's content, by the database. Its transaction id is left out: a restored row has another."""
 
 _LOOK = "SELECT pg_current_snapshot()::text AS now, coalesce((SELECT max(position) FROM portico.positions), 0) AS newest"
 _LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('portico.positions', 0))"
-_BEGIN_ANEW = f"""SELECT
- coalesce((SELECT max(row_id) FROM portico.positions WHERE kind = '{MARK_PREFIX}{AUDIT_KIND}'), 0) AS audit,
- coalesce((SELECT max(row_id) FROM portico.positions WHERE kind = '{MARK_PREFIX}{OUTBOX_KIND}'), 0) AS outbox,
+_BEGIN_ANEW = f"""SELECT coalesce((SELECT max(row_id) FROM portico.positions WHERE kind = '{MARK_KIND}'), 0) AS mark,
  (SELECT hash FROM portico.positions WHERE kind = '{AUDIT_KIND}' ORDER BY position DESC LIMIT 1) AS hash"""  # noqa: S608  # constants
-_UNPLACED = """WITH found AS MATERIALIZED (SELECT r.id, {content} AS content FROM portico.{table} r
- WHERE r.id > $1 AND NOT EXISTS (SELECT FROM portico.positions p WHERE p.kind = '{table}' AND p.row_id = r.id) ORDER BY r.id LIMIT $2)
-SELECT pg_current_snapshot()::text AS now, array_agg(id ORDER BY id) AS ids, array_agg(content ORDER BY id) AS contents FROM found"""
-_READ = {
-    AUDIT_KIND: _UNPLACED.format(table=AUDIT_KIND, content=CONTENT),
-    OUTBOX_KIND: _UNPLACED.format(table=OUTBOX_KIND, content="NULL::bytea"),
-}
+_READ = f"""WITH found AS MATERIALIZED (SELECT r.id, {CONTENT} AS content FROM portico.audit r
+ WHERE r.id > $1 AND NOT EXISTS (SELECT FROM portico.positions p WHERE p.kind = '{AUDIT_KIND}' AND p.row_id = r.id) ORDER BY r.id LIMIT $2)
+SELECT pg_current_snapshot()::text AS now, array_agg(id ORDER BY id) AS ids, array_agg(content ORDER BY id) AS contents
+FROM found"""  # noqa: S608  # constants
 _WRITE = """INSERT INTO portico.positions (position, kind, row_id, hash)
 SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[])"""
 
@@ -43,31 +39,14 @@ Asking = Callable[[], AbstractAsyncContextManager[Connection]]
 
 @dataclass(slots=True)
 class _State:
-    """What is known since the last round of ours: the trails, the newest position, the last hash, and the marks that are stored."""
+    """What is known since the last round of ours: the newest position, the last hash, how far the rows were read, and the stored mark."""
 
     newest: int
     hash: bytes
-    trails: dict[str, Trail]
-    marks: dict[str, int]
+    trail: Trail
+    mark: int
     waiting: bool = True
     seen: Snapshot | None = None
-
-
-@dataclass(slots=True)
-class _Rows:
-    """New rows of `positions`, as the columns of one insert."""
-
-    positions: list[int] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)
-    row_ids: list[int] = field(default_factory=list)
-    hashes: list[bytes | None] = field(default_factory=list)
-
-    def add(self, first: int, kind: str, row_ids: Sequence[int], hashes: Sequence[bytes | None]) -> None:
-        """Append rows that have the positions from `first` on."""
-        self.positions += range(first, first + len(row_ids))
-        self.kinds += [kind] * len(row_ids)
-        self.row_ids += row_ids
-        self.hashes += hashes
 
 
 class PostgresPositions:
@@ -110,47 +89,31 @@ class PostgresPositions:
                 return Advance(contested=True), None
             state = await self._begin_anew(connection, int(row["newest"]))
         now = Snapshot.parse(row["now"])
-        rows, more, newest = _Rows(), False, state.newest
-        for kind in (AUDIT_KIND, OUTBOX_KIND):
-            ids, contents, full = await self._read(connection, state.trails[kind], kind, now)
-            more = more or full
-            hashes: list[bytes | None] = [None] * len(ids)
-            if kind == AUDIT_KIND and ids:
-                made = self._chain.links(state.hash, newest + 1, zip(ids, contents, strict=True))
-                state.hash = made[-1]
-                hashes = list(made)
-            rows.add(newest + 1, kind, ids, hashes)
-            newest += len(ids)
-        given = len(rows.positions)
-        newest = self._add_marks(state, rows, newest)
-        if rows.positions:
-            await connection.execute(_WRITE, rows.positions, rows.kinds, rows.row_ids, rows.hashes)
-        state.newest, state.waiting, state.seen = newest, more, now
+        ids, contents, more = await self._read(connection, state.trail, now)
+        made = self._chain.links(state.hash, state.newest + 1, zip(ids, contents, strict=True))
+        state.hash = made[-1] if made else state.hash
+        hashes: list[bytes | None] = [*made]
+        kinds, given, settled = [AUDIT_KIND] * len(ids), len(ids), state.trail.settled
+        if settled - state.mark >= MARK_EVERY:
+            kinds, ids, hashes, state.mark = [*kinds, MARK_KIND], [*ids, settled], [*hashes, None], settled
+        if ids:
+            await connection.execute(_WRITE, range(state.newest + 1, state.newest + 1 + len(ids)), kinds, ids, hashes)
+        state.newest, state.waiting, state.seen = state.newest + len(ids), more, now
         return Advance(given, more), state
 
     @staticmethod
     async def _begin_anew(connection: Connection, newest: int) -> _State:
         row = await connection.fetchrow(_BEGIN_ANEW)
         assert row is not None, "a query without a table has one row"
-        marks = {AUDIT_KIND: int(row["audit"]), OUTBOX_KIND: int(row["outbox"])}
-        return _State(newest, row["hash"] or FIRST_HASH, {kind: Trail(mark) for kind, mark in marks.items()}, marks)
+        return _State(newest, row["hash"] or FIRST_HASH, Trail(int(row["mark"])), int(row["mark"]))
 
     @staticmethod
-    async def _read(connection: Connection, trail: Trail, kind: str, now: Snapshot) -> tuple[list[int], list[bytes], bool]:
+    async def _read(connection: Connection, trail: Trail, now: Snapshot) -> tuple[list[int], list[bytes], bool]:
         """The rows that have no position yet, in order of their ids; whether there may be more."""
         lower = trail.lower(now)
-        row = await connection.fetchrow(_READ[kind], lower, MOST_AT_ONCE)
+        row = await connection.fetchrow(_READ, lower, MOST_AT_ONCE)
         assert row is not None, "an aggregate has one row"
         ids: list[int] = row["ids"] or []
         full = len(ids) == MOST_AT_ONCE
         trail.read(lower, Snapshot.parse(row["now"]), ids[-1] if full else max([trail.high, *ids[-1:]]))
         return ids, row["contents"] or [], full
-
-    @staticmethod
-    def _add_marks(state: _State, rows: _Rows, newest: int) -> int:
-        for kind, trail in state.trails.items():
-            if trail.settled - state.marks[kind] >= MARK_EVERY:
-                newest += 1
-                rows.add(newest, MARK_PREFIX + kind, [trail.settled], [None])
-                state.marks[kind] = trail.settled
-        return newest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from portico.engines.postgres.positions import CONTENT, Asking, PostgresPositions
-from portico.model.positions import AUDIT_KIND, MARK_PREFIX, OUTBOX_KIND, AuditQuery, AuditRow, Chain, FeedPage, FeedRow, Placed
+from portico.model.positions import AUDIT_KIND, MARK_KIND, AuditQuery, AuditRow, Chain, FeedPage, FeedRow, Placed
 
 _AT = """to_char({0}.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 _AUDITED = f"""SELECT r.id, {_AT.format("r")} AS at, r.service, r.client_id, r.user_id, r.correlation_id, r.collection, r.operation,
@@ -29,18 +29,16 @@ FROM (SELECT * FROM portico.positions WHERE position > $1 ORDER BY position LIMI
 LEFT JOIN portico.audit r ON p.kind = '{AUDIT_KIND}' AND r.id = p.row_id ORDER BY p.position"""  # noqa: S608  # constants
 _LAST_HASH = f"""SELECT hash FROM portico.positions WHERE kind = '{AUDIT_KIND}' AND position <= $1
 ORDER BY position DESC LIMIT 1"""  # noqa: S608  # constants
-_SETTLED = f"SELECT coalesce(max(row_id), 0) FROM portico.positions WHERE kind = '{MARK_PREFIX}{AUDIT_KIND}'"  # noqa: S608  # constants
+_SETTLED = f"SELECT coalesce(max(row_id), 0) FROM portico.positions WHERE kind = '{MARK_KIND}'"  # noqa: S608  # constants
 _UNPLACED = f"""SELECT r.id FROM portico.audit r WHERE r.id > $1 AND NOT EXISTS (
 SELECT FROM portico.positions p WHERE p.kind = '{AUDIT_KIND}' AND p.row_id = r.id) ORDER BY r.id LIMIT $2"""  # noqa: S608  # constants
-_CHANGES = f"""SELECT p.position, r.id IS NULL AS pruned, {_AT.format("r")} AS at, r.client_id, r.user_id, r.correlation_id,
- r.collection, r.operation, r.document_key, r.document::text AS document
-FROM portico.positions p LEFT JOIN portico.outbox r ON r.id = p.row_id
-WHERE p.position > $1 AND p.position <= $2 AND p.kind = '{OUTBOX_KIND}' AND (r.id IS NULL OR r.collection = ANY($3::text[]))
+_CHANGES = f"""SELECT p.position, {_AT.format("r")} AS at, r.correlation_id, r.collection, r.operation, r.document_key,
+ r.document_client, r.document_user, r.after::text AS after, r.id IS NULL AS lost
+FROM portico.positions p LEFT JOIN portico.audit r ON r.id = p.row_id
+WHERE p.position > $1 AND p.position <= $2 AND p.kind = '{AUDIT_KIND}' AND (r.id IS NULL OR r.collection = ANY($3::text[]))
 ORDER BY p.position"""  # noqa: S608  # constants
-# What is old was given its position long ago; the condition is for a service that stood still.
-_PRUNE = f"""DELETE FROM portico.outbox WHERE id IN (SELECT r.id FROM portico.outbox r
-WHERE r.at < clock_timestamp() - make_interval(secs => $1) AND EXISTS (
- SELECT FROM portico.positions p WHERE p.kind = '{OUTBOX_KIND}' AND p.row_id = r.id) ORDER BY r.id LIMIT $2)"""  # noqa: S608  # constants
+_AGED = f"""SELECT coalesce(extract(epoch FROM clock_timestamp() - (SELECT r.at FROM portico.audit r WHERE r.id = p.row_id)), 'infinity')
+FROM portico.positions p WHERE p.position > $1 AND p.kind = '{AUDIT_KIND}' ORDER BY p.position LIMIT 1"""  # noqa: S608  # constants
 _NEWEST = "SELECT coalesce(max(position), 0) FROM portico.positions"
 
 
@@ -97,10 +95,11 @@ class PostgresRecords:
         async with self._asking() as connection:
             until = min(after + limit, int(await connection.fetchval(_NEWEST)))
             rows = await connection.fetch(_CHANGES, after, until, list(collections)) if until > after else []
-        found = tuple(FeedRow(row[0], *tuple(row)[2:]) for row in rows if not row["pruned"])
-        return FeedPage(found, max(until, after), pruned=any(row["pruned"] for row in rows))
+        found = tuple(FeedRow(*tuple(row)[:-1]) for row in rows if not row["lost"])
+        return FeedPage(found, max(until, after), lost=any(row["lost"] for row in rows))
 
-    async def prune_changes(self, older_than: float, limit: int) -> int:
-        """Remove old changes."""
+    async def aged(self, position: int) -> float | None:
+        """How many seconds ago the first change after a position was made."""
         async with self._asking() as connection:
-            return int((await connection.execute(_PRUNE, older_than, limit)).rpartition(" ")[2])
+            age = await connection.fetchval(_AGED, position)
+        return None if age is None else float(age)

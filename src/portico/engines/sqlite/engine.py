@@ -18,7 +18,7 @@ from portico.engines.sqlite.foreign import as_stored
 from portico.engines.sqlite.gate import Gate
 from portico.engines.sqlite.perform import perform_read, read_with_care
 from portico.engines.sqlite.plan import SqlitePlan, compile_plan
-from portico.engines.sqlite.positions import OUTBOX_TABLE
+from portico.engines.sqlite.positions import POSITIONS_TABLE
 from portico.engines.sqlite.records import SqliteRecords
 from portico.engines.sqlite.reflect import fingerprint, reflect
 from portico.engines.sqlite.stored import stored_documents, stored_mark
@@ -132,7 +132,7 @@ class SqliteEngine:
         tables = {row[0] for row in self._reader.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         found = {Capability.AUDIT} if AUDIT_TABLE in tables else set()
         found |= {Capability.VERSIONS} if VERSIONS_TABLE in tables else set()
-        found |= {Capability.CHANGE_FEED} if OUTBOX_TABLE in tables else set()
+        found |= {Capability.CHANGE_FEED} if POSITIONS_TABLE in tables else set()
         self.capabilities = _ALWAYS | found
 
     async def close(self) -> None:

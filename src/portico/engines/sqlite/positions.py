@@ -13,33 +13,28 @@ from typing import TypeVar
 from portico.engines.sqlite.connections import Lease, Threads
 from portico.engines.sqlite.errors import translate
 from portico.engines.sqlite.gate import WAIT_SECONDS, Gate, begin_immediate
-from portico.model.companions import AUDIT, OUTBOX, POSITIONS, for_sqlite
-from portico.model.positions import AUDIT_KIND, FIRST_HASH, OUTBOX_KIND, Advance, Chain
+from portico.model.companions import AUDIT, POSITIONS, for_sqlite
+from portico.model.positions import AUDIT_KIND, FIRST_HASH, Advance, Chain
 
 T = TypeVar("T")
 
-AUDIT_TABLE, OUTBOX_TABLE, POSITIONS_TABLE = (for_sqlite(companion).table for companion in (AUDIT, OUTBOX, POSITIONS))
+AUDIT_TABLE, POSITIONS_TABLE = for_sqlite(AUDIT).table, for_sqlite(POSITIONS).table
 MOST_AT_ONCE = 2000
 HOLDER = "the sequencer"
 
 CONTENT = """r.id, CAST(r.at AS BLOB), CAST(r.service AS BLOB), CAST(r.client_id AS BLOB), CAST(r.user_id AS BLOB),
  CAST(r.correlation_id AS BLOB), CAST(r.collection AS BLOB), CAST(r.operation AS BLOB), CAST(r.document_key AS BLOB),
- CAST(r.before AS BLOB), CAST(r.after AS BLOB)"""
+ CAST(r.document_client AS BLOB), CAST(r.document_user AS BLOB), CAST(r.before AS BLOB), CAST(r.after AS BLOB)"""
 """The columns of an audit row `r` whose bytes are its content."""
 
-_LOOK = f"""SELECT (SELECT coalesce(max(position), 0) FROM "{POSITIONS_TABLE}"),
- (SELECT coalesce(max(row_id), 0) FROM "{POSITIONS_TABLE}" WHERE kind = '{AUDIT_KIND}'),
- (SELECT coalesce(max(id), 0) FROM "{AUDIT_TABLE}"),
- (SELECT coalesce(max(row_id), 0) FROM "{POSITIONS_TABLE}" WHERE kind = '{OUTBOX_KIND}'),
- (SELECT coalesce(max(id), 0) FROM "{OUTBOX_TABLE}")
-"""  # noqa: S608  # constants
+_LOOK = f"""SELECT (SELECT coalesce(max(position), 0) FROM "{POSITIONS_TABLE}"), (SELECT coalesce(max(id), 0) FROM "{AUDIT_TABLE}"),
+ (SELECT coalesce(max(row_id), 0) FROM "{POSITIONS_TABLE}" WHERE kind = '{AUDIT_KIND}')"""  # noqa: S608  # constants
 _HASH = f"""SELECT hash FROM "{POSITIONS_TABLE}" WHERE kind = '{AUDIT_KIND}' ORDER BY position DESC LIMIT 1"""  # noqa: S608  # constants
 _AUDIT = f'SELECT {CONTENT} FROM "{AUDIT_TABLE}" r WHERE r.id > ? ORDER BY r.id LIMIT {MOST_AT_ONCE}'  # noqa: S608  # constants
-_OUTBOX = f'SELECT id FROM "{OUTBOX_TABLE}" WHERE id > ? ORDER BY id LIMIT {MOST_AT_ONCE}'  # noqa: S608  # constants
 _NEWEST = f'SELECT coalesce(max(position), 0) FROM "{POSITIONS_TABLE}"'  # noqa: S608  # constants
 _WRITE = f'INSERT INTO "{POSITIONS_TABLE}" (position, kind, row_id, hash) VALUES (?, ?, ?, ?)'  # noqa: S608  # constants
 
-_Row = tuple[int, str, int, bytes | None]
+_Row = tuple[int, str, int, bytes]
 
 
 def digest(values: Sequence[object]) -> bytes:
@@ -98,18 +93,14 @@ class SqlitePositions:
         return Advance(len(found.rows), found.more)
 
     def _find(self, connection: sqlite3.Connection) -> _Found:
-        newest, audited, audit, sent, outbox = connection.execute(_LOOK).fetchone()
-        if self._newest not in (None, newest) or (audit <= audited and outbox <= sent):
+        newest, written, placed = connection.execute(_LOOK).fetchone()
+        if self._newest not in (None, newest) or written <= placed:
             return _Found(newest, [], more=False)
-        rows: list[_Row] = []
-        contents = [(row[0], digest(row)) for row in connection.execute(_AUDIT, (audited,))]
-        if contents:
-            last = connection.execute(_HASH).fetchone()
-            hashes = self._chain.links(last[0] if last is not None else FIRST_HASH, newest + 1, contents)
-            rows += [(newest + at, AUDIT_KIND, contents[at - 1][0], made) for at, made in enumerate(hashes, start=1)]
-        sending = connection.execute(_OUTBOX, (sent,)).fetchall()
-        rows += [(newest + at, OUTBOX_KIND, row[0], None) for at, row in enumerate(sending, start=len(rows) + 1)]
-        return _Found(newest, rows, more=MOST_AT_ONCE in (len(contents), len(sending)))
+        contents = [(row[0], digest(row)) for row in connection.execute(_AUDIT, (placed,))]
+        last = connection.execute(_HASH).fetchone()
+        hashes = self._chain.links(last[0] if last is not None else FIRST_HASH, newest + 1, contents)
+        rows = [(newest + at, AUDIT_KIND, contents[at - 1][0], made) for at, made in enumerate(hashes, start=1)]
+        return _Found(newest, rows, more=len(rows) == MOST_AT_ONCE)
 
 
 async def write(lease: Lease, gate: Gate, work: Callable[[sqlite3.Connection], T], timeout: float) -> T:

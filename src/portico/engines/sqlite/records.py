@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from portico.engines.sqlite.connections import Threads
 from portico.engines.sqlite.errors import translate
 from portico.engines.sqlite.gate import Gate
-from portico.engines.sqlite.positions import AUDIT_TABLE, CONTENT, OUTBOX_TABLE, POSITIONS_TABLE, SqlitePositions, digest, write
-from portico.model.positions import AUDIT_KIND, OUTBOX_KIND, AuditQuery, AuditRow, Chain, FeedPage, FeedRow, Placed
+from portico.engines.sqlite.positions import AUDIT_TABLE, CONTENT, POSITIONS_TABLE, SqlitePositions, digest
+from portico.model.positions import AUDIT_KIND, AuditQuery, AuditRow, Chain, FeedPage, FeedRow, Placed
 
 T = TypeVar("T")
 
@@ -37,11 +37,11 @@ _NEWEST = f'SELECT coalesce(max(position), 0) FROM "{POSITIONS_TABLE}"'  # noqa:
 _SETTLED = f"""SELECT coalesce(max(row_id), 0) FROM "{POSITIONS_TABLE}" WHERE kind = '{AUDIT_KIND}'"""  # noqa: S608  # constants
 _UNPLACED = f"""SELECT r.id FROM "{AUDIT_TABLE}" r WHERE r.id > ? AND NOT EXISTS (
 SELECT 1 FROM "{POSITIONS_TABLE}" p WHERE p.kind = '{AUDIT_KIND}' AND p.row_id = r.id) ORDER BY r.id LIMIT ?"""  # noqa: S608  # constants
-_CHANGES = f"""SELECT p.position, r.id IS NULL, r.collection, r.at, r.client_id, r.user_id, r.correlation_id, r.collection, r.operation,
- r.document_key, r.document FROM "{POSITIONS_TABLE}" p LEFT JOIN "{OUTBOX_TABLE}" r ON r.id = p.row_id
-WHERE p.position > ? AND p.position <= ? AND p.kind = '{OUTBOX_KIND}' ORDER BY p.position"""  # noqa: S608  # constants
-_PRUNE = f"""DELETE FROM "{OUTBOX_TABLE}" WHERE id IN (SELECT r.id FROM "{OUTBOX_TABLE}" r WHERE r.at < ? AND EXISTS (
- SELECT 1 FROM "{POSITIONS_TABLE}" p WHERE p.kind = '{OUTBOX_KIND}' AND p.row_id = r.id) ORDER BY r.id LIMIT ?)"""  # noqa: S608  # constants
+_CHANGES = f"""SELECT p.position, r.at, r.correlation_id, r.collection, r.operation, r.document_key, r.document_client, r.document_user,
+ r.after, r.id IS NULL FROM "{POSITIONS_TABLE}" p LEFT JOIN "{AUDIT_TABLE}" r ON r.id = p.row_id
+WHERE p.position > ? AND p.position <= ? AND p.kind = '{AUDIT_KIND}' ORDER BY p.position"""  # noqa: S608  # constants
+_AGED = f"""SELECT (SELECT r.at FROM "{AUDIT_TABLE}" r WHERE r.id = p.row_id) FROM "{POSITIONS_TABLE}" p
+WHERE p.position > ? AND p.kind = '{AUDIT_KIND}' ORDER BY p.position LIMIT 1"""  # noqa: S608  # constants
 
 
 class SqliteRecords:
@@ -108,26 +108,15 @@ class SqliteRecords:
         until = min(after + limit, await self.newest_position())
         rows = await self._fetch(_CHANGES, after, until) if until > after else []
         wanted = frozenset(collections)
-        found = tuple(FeedRow(row[0], *row[3:]) for row in rows if row[2] in wanted)
-        return FeedPage(found, max(until, after), pruned=any(row[1] for row in rows))
+        found = tuple(FeedRow(*row[:-1]) for row in rows if row[3] in wanted)
+        return FeedPage(found, max(until, after), lost=any(row[-1] for row in rows))
 
-    async def prune_changes(self, older_than: float, limit: int) -> int:
-        """Remove old changes."""
-        before = _stored(dt.datetime.now(dt.UTC) - dt.timedelta(seconds=older_than))
-
-        def prune(connection: sqlite3.Connection) -> int:
-            removed = connection.execute(_PRUNE, (before, limit)).rowcount
-            connection.execute("COMMIT")
-            return removed
-
-        threads = self._threads()
-        lease = await threads.take(self._timeout)
-        try:
-            return await write(lease, self._gate, prune, self._timeout)
-        except sqlite3.Error as error:
-            raise translate(error) from error
-        finally:
-            threads.give_back(lease)
+    async def aged(self, position: int) -> float | None:
+        """How many seconds ago the first change after a position was made."""
+        rows = await self._fetch(_AGED, position)
+        if not rows or rows[0][0] is None:
+            return float("inf") if rows else None
+        return (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(rows[0][0])).total_seconds()
 
     async def _fetch(self, text: str, *values: object) -> list[tuple[Any, ...]]:
         return await self._run(lambda connection: connection.execute(text, values).fetchall())
