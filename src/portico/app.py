@@ -24,6 +24,7 @@ from portico.api.middleware.front import Front
 from portico.api.middleware.loopback import LoopbackOnly
 from portico.api.openapi import OpenApi
 from portico.api.render import App, Receive, Scope, Send
+from portico.api.rest import Rest
 from portico.api.routes import ROUTERS
 from portico.catalog.catalog import LiveCatalog, Served
 from portico.catalog.watch import watch
@@ -211,6 +212,7 @@ def assemble(service: Service) -> App:
     app: App = Dispatcher(
         collections,
         Clients(collections, service.documents, service.writes, service.authenticator, make_clients=not settings.environment.strict),
+        Rest(service.documents, service.writes, service.schemas, service.authenticator),
         service.authenticator,
         fallback=front,
         max_body_bytes=http.max_body_bytes,

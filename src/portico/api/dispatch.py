@@ -1,4 +1,4 @@
-"""The hot calls, on plain ASGI: `/api/db/{collection}…`, `/clients…` and `/events…`. Everything else goes to the control plane.
+"""The hot calls, on plain ASGI: `/api/db/{collection}…`, `/clients…`, `/events…` and `/rest/v1…`. The rest is the control plane's.
 
 Starlette's routing and request objects cost a fifth of the coalesced rate, so these paths are split by hand.
 """
@@ -15,6 +15,8 @@ from portico.api.departures import Departures
 from portico.api.errors import error_body, headers_of, status_of
 from portico.api.exchange import JSON, ClientGoneError, Exchange, Receive, Scope, Send, segment
 from portico.api.render import App
+from portico.api.rest import Rest
+from portico.api.rest.errors import fail as rest_fail
 from portico.errors import HeadersTooLarge, InternalError, PorticoError
 from portico.events import Emit, InternalFault, RequestEnded
 from portico.service.authenticate import Authenticator
@@ -24,12 +26,15 @@ RESERVED = frozenset(
 )
 """First parts of `/api/db/…` that are calls of the control plane, and so no collection's name."""
 
+_REST = frozenset({"/rest/v1", "/rest/v1/rpc"})
+"""The routes whose answers and errors are PostgREST's."""
+
 
 class Dispatcher:
     """Answers the hot calls.
 
     Args:
-        collections, clients: their handlers. authenticator: says who calls. fallback: answers every other path.
+        collections, clients, rest: their handlers. authenticator: says who calls. fallback: answers every other path.
         max_body_bytes, max_header_bytes: beyond them 413 and 431. emit: told of every request.
     """
 
@@ -37,6 +42,7 @@ class Dispatcher:
         self,
         collections: Collections,
         clients: Clients,
+        rest: Rest,
         authenticator: Authenticator,
         *,
         fallback: App,
@@ -46,6 +52,7 @@ class Dispatcher:
     ) -> None:
         self._collections = collections
         self._clients = clients
+        self._rest = rest
         self._authenticator = authenticator
         self._fallback = fallback
         self._max_body_bytes = max_body_bytes
@@ -79,11 +86,11 @@ class Dispatcher:
             code = "client_gone"
         except PorticoError as error:
             code = error.code
-            await self._fail(exchange, error)
+            await self._fail(exchange, route, error)
         except Exception as error:  # noqa: BLE001 - the last resort: a fault is answered, and told
             code = InternalError.code
             self._emit(InternalFault(type(error).__name__, _where(error), exchange.correlation_id))
-            await self._fail(exchange, InternalError("An unexpected fault."))
+            await self._fail(exchange, route, InternalError("An unexpected fault."))
         finally:
             self._departures.leave(exchange)
         self._ended(exchange, route, started, code)
@@ -96,6 +103,8 @@ class Dispatcher:
             return "/api/db/{collection}" if length == 3 else "/api/db/{collection}/{id}"
         if first == b"clients":
             return "/clients"
+        if first == b"rest" and length > 2 and parts[1] == b"v1":
+            return "/rest/v1/rpc" if parts[2] == b"rpc" and length > 3 else "/rest/v1"
         return "/events" if first == b"events" else None
 
     async def _handle(self, exchange: Exchange, route: str, parts: list[bytes]) -> None:
@@ -106,6 +115,9 @@ class Dispatcher:
             return
         if route == "/events":
             await self._clients.events(exchange, parts[1:])
+            return
+        if route in _REST:
+            await self._rest.handle(exchange, parts[2:])
             return
         caller = await exchange.caller(self._authenticator)
         name = segment(parts[2])
@@ -125,13 +137,16 @@ class Dispatcher:
         if size > self._max_header_bytes:
             raise HeadersTooLarge(f"The address and headers are larger than {self._max_header_bytes} bytes.")
 
-    async def _fail(self, exchange: Exchange, error: PorticoError) -> None:
+    async def _fail(self, exchange: Exchange, route: str, error: PorticoError) -> None:
         """Answer an error; one that comes when an answer has begun ends the connection."""
         if isinstance(error, InternalError):
             kind = str(error.details.get("type", type(error).__name__))
             self._emit(InternalFault(kind, _where(error), exchange.correlation_id))
         if exchange.started:
             raise error
+        if route in _REST:
+            await rest_fail(exchange, error)
+            return
         await exchange.answer(status_of(error), error_body(error, exchange.correlation_id), JSON, *headers_of(error))
 
     def _ended(self, exchange: Exchange, route: str, started: float, code: str | None) -> None:

@@ -178,6 +178,7 @@ class Query:
     """A read: what to answer, of which documents, in which order, how many.
 
     `select` None is every visible field. `limit`, `offset` and `cursor` are values too, so their slots stand here.
+    `own_moments` asks for datetimes in PostgreSQL's own form, in related documents as well.
     """
 
     select: tuple[Selected | Embed, ...] | None = None
@@ -187,6 +188,7 @@ class Query:
     offset: Slot | None = None
     cursor: Slot | None = None
     count: CountMode | None = None
+    own_moments: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from portico.errors import CollectionNotFound, InvalidCursor, InvalidParameter, InvalidRequest, OutOfRange, WrongType
 from portico.model.collection import Collection, Relation
@@ -55,7 +55,7 @@ def bind(
         WrongType, OutOfRange: an operator does not apply to a type, or the request is too large.
     """
     parameters = Parameters(first)
-    binder = _QueryBinder(parameters, FilterBinder(parameters, limits), limits, resolve)
+    binder = _QueryBinder(parameters, FilterBinder(parameters, limits), limits, resolve, query.own_moments)
     names = Names(collection, hidden | collection.security.hidden)
     bound = binder.bind(query, names, cursor=cursor)
     return Bound(bound, tuple(parameters.sources), tuple(parameters.coercers))
@@ -88,6 +88,7 @@ class _QueryBinder:
     filters: FilterBinder
     limits: Limits
     resolve: Resolve | None
+    own_moments: bool
 
     def bind(
         self, query: ast.Query, names: Names, *, cursor: CursorState | None = None, depth: int = 0, relation: Relation | None = None
@@ -114,7 +115,7 @@ class _QueryBinder:
             else:
                 outputs.append(_output(item, names))
         _refuse_duplicates(outputs)
-        return tuple(outputs)
+        return tuple(_in_own_form(output) for output in outputs) if self.own_moments else tuple(outputs)
 
     def _embedded(self, embed: ast.Embed, names: Names, depth: int) -> Embedded:
         if depth > self.limits.max_include_depth:
@@ -235,6 +236,13 @@ def _output(item: ast.Selected, names: Names) -> Output:
     name = item.alias or item.aggregate or last
     cast = cast_type(item.aggregate_cast) if item.aggregate_cast is not None else None
     return Output(name, target, item.aggregate, cast)
+
+
+def _in_own_form(output: Output | Embedded) -> Output | Embedded:
+    """An answered member, its datetime in PostgreSQL's own form."""
+    if isinstance(output, Embedded) or output.target.type.base is not Base.DATETIME:
+        return output
+    return replace(output, target=replace(output.target, own_moment=True))
 
 
 def _output_target(path: ast.Path, field: Field) -> Target:

@@ -41,6 +41,8 @@ class Asked:
     parse: Callable[[], ast.Query]
 
 
-_NOTHING = ast.Query()
-ALL = Asked("", (), lambda: _NOTHING)
+EVERY_FIELD = ast.Query()
+"""What a write answers of a document unless it is asked otherwise: every visible field."""
+
+ALL = Asked("", (), lambda: EVERY_FIELD)
 """Nothing asked: every visible field, no filter."""

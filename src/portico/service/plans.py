@@ -23,7 +23,7 @@ from portico.query.names import Resolve
 from portico.query.scoped import Assignment, ParentRule, ScopedQuery, ScopeRule
 from portico.service import tenancy
 from portico.service.authorize import Access, effective, require
-from portico.service.caller import Asked, Caller
+from portico.service.caller import EVERY_FIELD, Asked, Caller
 from portico.service.coalesce import Lane
 
 MOST_PLANS = 4096
@@ -172,9 +172,9 @@ class Plans:
         """What the documents that a write refers to are limited by."""
         return tenancy.references_of(context.collection, assignments, context.rule, self._catalog().get)
 
-    def visible(self, context: Context) -> BoundQuery:
-        """Every field that the caller sees, as writes answer it."""
-        bound = bind(ast.Query(), context.collection, hidden=context.access.hidden, limits=self.limits)
+    def visible(self, context: Context, wish: ast.Query = EVERY_FIELD) -> BoundQuery:
+        """What a write answers of a document: the select of `wish`, which is every field that the caller sees."""
+        bound = bind(wish, context.collection, hidden=context.access.hidden, limits=self.limits)
         return replace(bound.query, order=(), limit=None)
 
     def key_parameters(self, collection: Collection, first: int) -> tuple[tuple[Parameter, ...], tuple[Coercer, ...]]:

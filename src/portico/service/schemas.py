@@ -36,15 +36,19 @@ class Schemas:
         return tuple(pair for pair in found if pair[1].visible and Permission.READ in pair[1].permissions)
 
     def get(self, identity: Identity, name: str) -> Schema:
-        """One schema document.
+        """One schema document. Raises as `known`."""
+        collection = self.known(identity, name)
+        return _document(collection, effective(identity, collection))
+
+    def known(self, identity: Identity, name: str) -> Collection:
+        """A collection that the caller may read.
 
         Raises:
             CollectionNotFound: there is none, or the caller may not know of it. Forbidden: it may not read it.
         """
         collection = self._catalog().find(name)
-        access = effective(identity, collection)
-        require(access, Permission.READ)
-        return _document(collection, access)
+        require(effective(identity, collection), Permission.READ)
+        return collection
 
 
 def _document(collection: Collection, access: Access) -> Schema:

@@ -17,7 +17,7 @@ from portico.query import ast
 from portico.query.bind import bind_filter
 from portico.query.bound import Coercer, Conjunction, Parameter, Predicate, Special
 from portico.service import tenancy
-from portico.service.caller import Asked, Caller
+from portico.service.caller import EVERY_FIELD, Asked, Caller
 from portico.service.coalesce import Lane
 from portico.service.documents import Documents
 from portico.service.passwords import Passwords
@@ -75,20 +75,20 @@ class Writes:
 
     # --- create ----------------------------------------------------------------------------------------------------------
 
-    async def create(self, caller: Caller, name: str, body: object) -> Document:
-        """Create one document from a JSON object; answers all that the caller may see of it."""
+    async def create(self, caller: Caller, name: str, body: object, *, wish: ast.Query = EVERY_FIELD) -> Document:
+        """Create one document from a JSON object; answers of it what `wish` selects."""
         fields = object_body(body)
         if self._plans.collection(name).security.passwords:
             fields = await self.conceal(caller, name, fields, Permission.CREATE)
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
-            plan = self._create_plan(caller, name, tuple(fields))
+            plan = self._create_plan(caller, name, tuple(fields), wish)
             return as_plan(plan), plan.writer.values(fields, caller.scope)
 
         return cast("Document", await self._documents.run(caller, prepare))
 
-    async def create_all(self, caller: Caller, name: str, bodies: Sequence[object]) -> list[Document]:
-        """Create documents together: all of them, or none and the first error."""
+    async def create_all(self, caller: Caller, name: str, bodies: Sequence[object], *, wish: ast.Query = EVERY_FIELD) -> list[Document]:
+        """Create documents together: all of them, or none and the first error; `wish` as in `create`."""
         if len(bodies) > MOST_TOGETHER:
             raise InvalidParameter(f"At most {MOST_TOGETHER} documents are created by one call.", hint="Import larger sets.")
         if self._plans.collection(name).security.passwords:
@@ -96,7 +96,7 @@ class Writes:
         groups: dict[int, tuple[WritePlan, list[int], list[Call]]] = {}
         for place, body in enumerate(bodies):
             try:
-                plan, call = self.prepared(caller, name, body)
+                plan, call = self.prepared(caller, name, body, wish)
             except PorticoError as error:
                 error.details.setdefault("index", place)
                 raise
@@ -133,10 +133,10 @@ class Writes:
                 raise
         return concealed
 
-    def prepared(self, caller: Caller, name: str, body: object) -> tuple[WritePlan, Call]:
+    def prepared(self, caller: Caller, name: str, body: object, wish: ast.Query = EVERY_FIELD) -> tuple[WritePlan, Call]:
         """The plan and the call that create one document of `body`, checked but not run."""
         fields = object_body(body)
-        plan = self._create_plan(caller, name, tuple(fields))
+        plan = self._create_plan(caller, name, tuple(fields), wish)
         return plan, Call(plan.writer.values(fields, caller.scope), caller.scope, caller.actor)
 
     def engine_of(self, name: str) -> Engine:
@@ -175,20 +175,21 @@ class Writes:
             for place, answer in zip(places, made, strict=True):
                 answers[place] = cast("Document", answer)
 
-    def _create_plan(self, caller: Caller, name: str, names: tuple[str, ...]) -> WritePlan:
+    def _create_plan(self, caller: Caller, name: str, names: tuple[str, ...], wish: ast.Query) -> WritePlan:
         collection = self._writable(name)
-        found = self._plans.find(caller, collection, "create", names)
+        shape = names if wish is EVERY_FIELD else (names, wish)
+        found = self._plans.find(caller, collection, "create", shape)
         if found is not None:
             return cast("WritePlan", found)
         context = self._plans.context(caller, collection, Permission.CREATE)
         writer = create_writer(collection, context.access, names, caller.scope, self._plans.limits)
         query = tenancy.create(
-            writer.assignments, self._plans.visible(context), context.rule, audit=context.audit, versioned=context.versioned,
+            writer.assignments, self._plans.visible(context, wish), context.rule, audit=context.audit, versioned=context.versioned,
             belongs=context.belongs,
             references=self._plans.references(context, writer.assignments),
         )  # fmt: skip
         plan = WritePlan(self._plans.compile(context, "create", query), collection, writer)
-        self._plans.keep(caller, collection, "create", names, plan)
+        self._plans.keep(caller, collection, "create", shape, plan)
         return plan
 
     # --- change ----------------------------------------------------------------------------------------------------------
@@ -256,11 +257,14 @@ class Writes:
         self._plans.keep(caller, collection, "update", (names, conditional), plan)
         return plan
 
-    async def update_where(self, caller: Caller, name: str, asked: Asked, body: object, *, most: int | None, answer: bool) -> Changed:
+    async def update_where(
+        self, caller: Caller, name: str, asked: Asked, body: object, *, most: int | None, answer: bool, wish: ast.Query = EVERY_FIELD
+    ) -> Changed:
         """Change every document that matches.
 
         Args:
-            most: fail with TooManyAffected, and change nothing, where more match. answer: give the changed documents.
+            most: fail with TooManyAffected, and change nothing, where more match.
+            answer: give the changed documents. wish: of each, what it selects.
         """
         fields = object_body(body)
         query = _only_filter(asked.parse())
@@ -276,8 +280,8 @@ class Writes:
                 raise InvalidParameter("The body changes nothing.", hint="Name at least one field.")
             change = tenancy.change(
                 collection, writer.assignments, context.rule, predicate=predicate, limit=_limit(coercers, most),
-                answer=self._plans.visible(context) if answer else None, audit=context.audit, versioned=context.versioned,
-            belongs=context.belongs,
+                answer=self._plans.visible(context, wish) if answer else None, audit=context.audit, versioned=context.versioned,
+                belongs=context.belongs,
                 references=self._plans.references(context, writer.assignments),
             )  # fmt: skip
             lane = self._plans.compile(context, "update", change)
@@ -318,7 +322,9 @@ class Writes:
         self._plans.keep(caller, collection, "delete", conditional, plan)
         return plan
 
-    async def delete_where(self, caller: Caller, name: str, asked: Asked, *, most: int | None, answer: bool) -> Changed:
+    async def delete_where(
+        self, caller: Caller, name: str, asked: Asked, *, most: int | None, answer: bool, wish: ast.Query = EVERY_FIELD
+    ) -> Changed:
         """Delete every document that matches; arguments as in `update_where`."""
         query = _only_filter(asked.parse())
 
@@ -329,9 +335,9 @@ class Writes:
             cascades = tenancy.cascades_of(collection, self._plans.collections(), self._plans.audited)
             delete = tenancy.delete(
                 collection, context.rule, predicate=predicate, limit=_limit(coercers, most),
-                answer=self._plans.visible(context) if answer else None,
+                answer=self._plans.visible(context, wish) if answer else None,
                 audit=context.audit, versioned=context.versioned,
-            belongs=context.belongs, cascades=cascades,
+                belongs=context.belongs, cascades=cascades,
             )  # fmt: skip
             return Plan(self._plans.compile(context, "delete", delete), collection), values
 

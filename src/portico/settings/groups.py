@@ -148,9 +148,7 @@ class Transactions(Group):
 class Changes(Group):
     """Change feeds."""
 
-    keep_hours: int = Field(
-        default=24, ge=1, le=87_600, description="From how old a change a feed can be resumed; beyond it 410."
-    )
+    keep_hours: int = Field(default=24, ge=1, le=87_600, description="From how old a change a feed can be resumed; beyond it 410.")
 
 
 class Observe(Group):

@@ -145,6 +145,9 @@ class PostgresGrammar:
                 if target.cast
                 else value,
             )
+        if target.own_moment:
+            # The session's time zone is UTC and its date style ISO, so this is what PostgreSQL writes into JSON by itself.
+            return cast("Expression", sa.cast(column, _CASTS[target.type.base]) if target.cast else column)
         if target.cast:
             return cast("Expression", self._shown(sa.cast(column, _CASTS[target.type.base]), FieldType(target.type.base)))
         return cast("Expression", self._shown(column, target.field.type))

@@ -197,6 +197,5 @@ def records_everything(query: BoundQuery) -> bool:
 
 def _is_plain(output: Output) -> bool:
     target = output.target
-    return (
-        output.aggregate is None and not target.steps and not target.cast and target.field is not None and output.name == target.field.name
-    )
+    as_stored = not (target.steps or target.cast or target.own_moment)
+    return output.aggregate is None and as_stored and target.field is not None and output.name == target.field.name

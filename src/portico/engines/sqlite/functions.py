@@ -23,6 +23,7 @@ from portico.query.patterns import like_to_re2, to_re2
 ETAG_BYTES = 16
 _PATTERN_MEMORY = 1 << 20
 _JULIAN_UNIX = 2440587.5
+_STORED_MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{6})Z")
 _MOST_EPOCH_SECONDS = 253402300799
 
 
@@ -207,6 +208,15 @@ def datetime_text(value: Stored) -> Stored:
     return value
 
 
+def own_moment(value: Stored) -> Stored:
+    """Each moment of a text in PostgreSQL's form: fractions without the zeros at their end, and ``+00:00``."""
+    return _STORED_MOMENT.sub(_as_postgres, value) if isinstance(value, str) else value
+
+
+def _as_postgres(found: re.Match[str]) -> str:
+    return found[1] + found[2].rstrip("0").rstrip(".") + "+00:00"
+
+
 def _moment_of(text: str) -> str:
     found = _MOMENT.fullmatch(text)
     if found is None:
@@ -332,6 +342,7 @@ _FUNCTIONS: tuple[tuple[str, int, Callable[..., Stored | bool]], ...] = (
     ("portico_overlaps", 2, overlaps),
     ("portico_json_at", 2, json_at),
     ("portico_datetime", 1, datetime_text),
+    ("portico_own_moment", 1, own_moment),
     ("portico_date", 1, date_text),
     ("portico_boolean", 1, boolean_value),
     ("portico_uuid", 1, uuid_text),

@@ -140,6 +140,8 @@ class SqliteGrammar:
             if target.cast:
                 return self.shown(self._inside(target, self._document(column)), FieldType(target.type.base))
             return place.as_text() if target.as_text else sa.func.json(place.json())
+        if target.own_moment:
+            return self._own_moment(self.comparable(target, columns) if target.cast else column, target.type if target.cast else kind)
         if target.cast:
             return self.shown(self.comparable(target, columns), FieldType(target.type.base))
         return self.shown(column, kind)
@@ -163,6 +165,13 @@ class SqliteGrammar:
         if is_foreign(kind) and kind.base in _NORMALISE:
             return self._plain(_NORMALISE[kind.base](column))
         return self._plain(column)
+
+    def _own_moment(self, column: Expression, kind: FieldType) -> Expression:
+        """A datetime in the form that PostgreSQL gives it."""
+        column = self.clean(column)
+        if kind.array:
+            return self._json(sa.func.portico_own_moment(column), kind)
+        return self._plain(sa.func.portico_own_moment(sa.func.portico_datetime(column) if is_foreign(kind) else column))
 
     def _json(self, column: Expression, kind: FieldType) -> Expression:
         if self.safe:

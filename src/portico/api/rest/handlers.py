@@ -1,0 +1,57 @@
+"""The calls of `/rest/v1`: which handler answers which path and method."""
+
+from __future__ import annotations
+
+from portico.api.exchange import Exchange, segment
+from portico.api.rest import reads, writes
+from portico.api.rest.names import collection_name, profile_of
+from portico.errors import MethodNotAllowed, RouteNotFound
+from portico.service.authenticate import Authenticator
+from portico.service.caller import Caller
+from portico.service.documents import Documents
+from portico.service.schemas import Schemas
+from portico.service.writes import Writes
+
+_METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
+_READ_ONLY = ("GET", "HEAD", "OPTIONS")
+
+
+class Rest:
+    """Handlers of PostgREST's wire. Each answers its exchange; errors are raised to the dispatcher.
+
+    Args:
+        documents, writes: the service's pipelines. schemas: what a caller may know of. authenticator: says who calls.
+    """
+
+    def __init__(self, documents: Documents, writes: Writes, schemas: Schemas, authenticator: Authenticator) -> None:
+        self._documents = documents
+        self._writes = writes
+        self._schemas = schemas
+        self._authenticator = authenticator
+
+    async def handle(self, exchange: Exchange, parts: list[bytes]) -> None:
+        """Answer the call of a path below `/rest/v1`, in parts."""
+        caller = await exchange.caller(self._authenticator)
+        match parts:
+            case [name]:
+                await self._collection(exchange, caller, segment(name))
+            case _:
+                raise RouteNotFound("Invalid path specified in request URL")
+
+    async def _collection(self, exchange: Exchange, caller: Caller, path: str) -> None:
+        method = exchange.method
+        name = collection_name(self._schemas, caller.identity, path, profile_of(exchange.headers, reading=method in _READ_ONLY))
+        match method:
+            case "GET" | "HEAD":
+                await reads.read(exchange, caller, name, self._documents)
+            case "POST":
+                await writes.create(exchange, caller, name, self._writes, self._documents.plans.collection(name).primary_key)
+            case "PATCH":
+                await writes.change(exchange, caller, name, self._writes)
+            case "DELETE":
+                await writes.delete(exchange, caller, name, self._writes)
+            case "OPTIONS":
+                allowed = _READ_ONLY if self._schemas.known(caller.identity, name).read_only else _METHODS
+                await exchange.answer(200, b"", (b"allow", ", ".join(allowed).encode()))
+            case _:
+                raise MethodNotAllowed(f"Unsupported HTTP method: {method[:20]}", details={"allow": list(_METHODS)})

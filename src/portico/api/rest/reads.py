@@ -1,0 +1,57 @@
+"""`GET` and `HEAD` of a collection."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from portico.api.exchange import PRIVATE, Exchange
+from portico.api.rest.media import Media, accepted
+from portico.api.rest.preferences import Preferences, preferences
+from portico.api.rest.ranges import Rows, asked_rows, content_range, read_status
+from portico.api.rest.shapes import body_of
+from portico.query import ast
+from portico.query.ast import CountMode
+from portico.service.caller import Asked, Caller
+from portico.service.documents import Documents
+from portico.syntax import postgrest
+
+CLAUSES = frozenset({"select", "order", "limit", "offset"})
+"""The parameters of this wire that are no filters: it has no `cursor`, and counts by `Prefer`."""
+
+VARY = (b"vary", b"Authorization, apikey, X-API-Key, X-Client-ID, X-User-ID, Accept, Accept-Profile, Prefer, Range")
+
+
+def asked_read(raw: bytes, count: CountMode | None) -> Asked:
+    """A query string as a read, whose datetimes are answered in PostgreSQL's own form."""
+
+    def parse() -> ast.Query:
+        return _as_rest(postgrest.parse(postgrest.decode_pairs(raw), allowed=CLAUSES).query, count)
+
+    split = postgrest.template(raw, allowed=CLAUSES)
+    if split is None:
+        parsed = postgrest.parse(postgrest.decode_pairs(raw), allowed=CLAUSES)
+        query = _as_rest(parsed.query, count)
+        return Asked(query, parsed.values, lambda: query)
+    return Asked(("rest", split[0], count), split[1], parse)
+
+
+def _as_rest(query: ast.Query, count: CountMode | None) -> ast.Query:
+    return replace(query, count=count, own_moments=True)
+
+
+async def read(exchange: Exchange, caller: Caller, name: str, documents: Documents) -> None:
+    """Answer the rows that match."""
+    wishes = preferences(exchange)
+    media = accepted(exchange.headers.get(b"accept"))
+    rows = asked_rows(exchange.scope["query_string"], exchange.headers, documents.plans.limits)
+    listed = await documents.list(caller, name, asked_read(rows.bounded, wishes.count))
+    page = listed.page
+    await answer_rows(exchange, page.body, page.count, page.total, rows, media, wishes)
+
+
+async def answer_rows(exchange: Exchange, body: str, count: int, total: int | None, rows: Rows, media: Media, wishes: Preferences) -> None:
+    """Answer a page of rows with its range, in the form that the caller accepts."""
+    status = read_status(rows.offset, count, total)
+    text = body_of(body, count, media)
+    told = content_range(rows.offset, count, total)
+    await exchange.answer(status, text, media.header, told, VARY, PRIVATE, *wishes.applied("count"))

@@ -1,0 +1,1 @@
+"""PostgREST's own wire, asked by its official clients and by hand."""
