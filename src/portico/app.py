@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from portico import __version__
+from portico.api.batch import BatchCall, parse_query
 from portico.api.clients import Clients
 from portico.api.collections import Collections
 from portico.api.control import Control, create_control
@@ -26,6 +27,7 @@ from portico.api.openapi import OpenApi
 from portico.api.render import App, Receive, Scope, Send
 from portico.api.rest import Rest
 from portico.api.routes import ROUTERS
+from portico.api.safe_writes import SafeWrites
 from portico.catalog.catalog import LiveCatalog, Served
 from portico.catalog.watch import watch
 from portico.engines.base import Engine
@@ -39,9 +41,11 @@ from portico.observe.logging import Log, LogOptions, capture_records
 from portico.query.json_text import read_json
 from portico.query.limits import Limits
 from portico.service.authenticate import Authenticator, TokenVerifier
+from portico.service.batch import Batches
 from portico.service.coalesce import Coalescer
 from portico.service.documents import Documents
 from portico.service.health import HealthChecks
+from portico.service.idempotency import forget_expired
 from portico.service.imports import Imports
 from portico.service.migrations import Migrations
 from portico.service.monitor import Monitor
@@ -49,6 +53,7 @@ from portico.service.passwords import Passwords
 from portico.service.plans import Plans
 from portico.service.schemas import Schemas
 from portico.service.sequencer import Sequencer
+from portico.service.units import Units
 from portico.service.writes import Writes
 from portico.settings import Settings, load
 from portico.store.connect import open_reader
@@ -80,6 +85,7 @@ class Service:
     schemas: Schemas
     migrations: Migrations
     sequencers: tuple[Sequencer, ...]
+    units: Units
     emit: Emit
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -102,6 +108,8 @@ class Service:
         await self.authenticator.start()
         self.tasks.append(asyncio.create_task(watch(self.catalog, emit=self.emit), name="portico-watch"))
         self.tasks += [asyncio.create_task(sequencer.run(), name="portico-sequencer") for sequencer in self.sequencers]
+        expired = forget_expired(tuple(self.engines.values()), self.settings.transactions.idempotency_hours * 3600)
+        self.tasks.append(asyncio.create_task(expired, name="portico-forget-expired"))
 
     async def close(self) -> None:
         """Stop watching, and close every connection once what runs has ended."""
@@ -179,6 +187,7 @@ def build(settings: Settings, emit: Emit) -> Service:
         schemas=Schemas(lambda: catalog.current),
         migrations=Migrations(LazyMigrators(settings, catalog), refresh=catalog.refresh),
         sequencers=_sequencers(settings, engines, emit),
+        units=Units(engines, reload=documents.reload),
         emit=emit,
     )
 
@@ -192,6 +201,7 @@ def assemble(service: Service) -> App:
     """The ASGI application around a service: the dispatcher first, and the control plane for the rest."""
     settings = service.settings
     imports = Imports(service.writes)
+    batches = Batches(service.documents, service.writes, parse=parse_query, life_seconds=settings.transactions.life_seconds)
     collections = Collections(service.documents, service.writes, imports, send_timeout=settings.http.send_timeout_seconds)
     control = Control(
         authenticator=service.authenticator,
@@ -213,6 +223,8 @@ def assemble(service: Service) -> App:
         collections,
         Clients(collections, service.documents, service.writes, service.authenticator, make_clients=not settings.environment.strict),
         Rest(service.documents, service.writes, service.schemas, service.authenticator),
+        BatchCall(batches, service.authenticator, most=settings.transactions.batch_operations),
+        SafeWrites(service.units, life_seconds=settings.transactions.idempotency_hours * 3600),
         service.authenticator,
         fallback=front,
         max_body_bytes=http.max_body_bytes,

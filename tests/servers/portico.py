@@ -52,7 +52,7 @@ class PorticoProcess:
         self.process = ServerProcess(command, self.folder, environment=self.environment)
         self.client = httpx2.Client(base_url=self.url, timeout=20)
 
-    def start(self, within: float = 20.0) -> "PorticoProcess":
+    def start(self, within: float = 60.0) -> "PorticoProcess":
         """Start the service and wait until it says that it lives.
 
         Raises:

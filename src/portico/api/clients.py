@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from portico.api.collections import Collections, no_route
 from portico.api.exchange import Exchange, key_of, segment
-from portico.errors import DuplicateDocument, Forbidden, NotFound, RequestError, UnknownParameter, UnknownReference
+from portico.errors import DuplicateDocument, Forbidden, NotFound, RequestError, StaleSnapshot, UnknownParameter, UnknownReference
 from portico.model.page import Document
 from portico.service.authenticate import Authenticator
 from portico.service.caller import Caller
@@ -82,6 +82,9 @@ class Clients:
 
     async def _for_client(self, caller: Caller, client: str, work: Callable[[], Awaitable[object]]) -> object:
         """Run a write for a client; where the client is unknown, make it first, or say 404."""
+        if caller.transaction is not None:
+            await self._ensure_client(caller, client)
+            return await work()
         try:
             return await work()
         except UnknownReference as error:
@@ -93,6 +96,17 @@ class Clients:
         with contextlib.suppress(DuplicateDocument):  # another call made it in the meantime
             await self._writes.create(caller, CLIENTS, {"id": client, "name": client})
         return await work()
+
+    async def _ensure_client(self, caller: Caller, client: str) -> None:
+        """As `_for_client`, ahead of the write: inside of a transaction a refused write would end that."""
+        if await self._is_known(caller, client):
+            return
+        if not self._make_clients:
+            raise NotFound("There is no such client.", details={"client": client})
+        try:
+            await self._writes.create(caller, CLIENTS, {"id": client, "name": client})
+        except DuplicateDocument as error:
+            raise StaleSnapshot("Another call made the client in the meantime.", hint="Try again.") from error
 
     async def _is_known(self, caller: Caller, client: str) -> bool:
         try:

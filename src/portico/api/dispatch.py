@@ -9,6 +9,7 @@ import asyncio
 import time
 import traceback
 
+from portico.api.batch import BatchCall
 from portico.api.clients import Clients
 from portico.api.collections import Collections, no_route
 from portico.api.departures import Departures
@@ -17,6 +18,7 @@ from portico.api.exchange import JSON, ClientGoneError, Exchange, Receive, Scope
 from portico.api.render import App
 from portico.api.rest import Rest
 from portico.api.rest.errors import fail as rest_fail
+from portico.api.safe_writes import KEY, PREFER, WRITES, SafeWrites
 from portico.errors import HeadersTooLarge, InternalError, PorticoError
 from portico.events import Emit, InternalFault, RequestEnded
 from portico.service.authenticate import Authenticator
@@ -29,12 +31,15 @@ RESERVED = frozenset(
 _REST = frozenset({"/rest/v1", "/rest/v1/rpc"})
 """The routes whose answers and errors are PostgREST's."""
 
+BATCH = "/api/db/transaction"
+
 
 class Dispatcher:
     """Answers the hot calls.
 
     Args:
-        collections, clients, rest: their handlers. authenticator: says who calls. fallback: answers every other path.
+        collections, clients, rest, batch: their handlers. safe_writes: runs those that need a unit of work.
+        authenticator: says who calls. fallback: answers every other path.
         max_body_bytes, max_header_bytes: beyond them 413 and 431. emit: told of every request.
     """
 
@@ -43,6 +48,8 @@ class Dispatcher:
         collections: Collections,
         clients: Clients,
         rest: Rest,
+        batch: BatchCall,
+        safe_writes: SafeWrites,
         authenticator: Authenticator,
         *,
         fallback: App,
@@ -53,6 +60,8 @@ class Dispatcher:
         self._collections = collections
         self._clients = clients
         self._rest = rest
+        self._batch = batch
+        self._safe_writes = safe_writes
         self._authenticator = authenticator
         self._fallback = fallback
         self._max_body_bytes = max_body_bytes
@@ -77,7 +86,10 @@ class Dispatcher:
         self._departures.enter(exchange)
         try:
             self._check_size(exchange, path)
-            await self._handle(exchange, route, parts)
+            if route == BATCH or (exchange.method in WRITES and (KEY in exchange.headers or PREFER in exchange.headers)):
+                await self._safe_writes.run(exchange, lambda: self._handle(exchange, route, parts), always=route == BATCH)
+            else:
+                await self._handle(exchange, route, parts)
         except ClientGoneError:
             code = "client_gone"
         except asyncio.CancelledError:
@@ -105,7 +117,9 @@ class Dispatcher:
             return "/clients"
         if first == b"rest" and length > 2 and parts[1] == b"v1":
             return "/rest/v1/rpc" if parts[2] == b"rpc" and length > 3 else "/rest/v1"
-        return "/events" if first == b"events" else None
+        if first == b"events":
+            return "/events"
+        return BATCH if parts == [b"api", b"db", b"transaction"] else None
 
     async def _handle(self, exchange: Exchange, route: str, parts: list[bytes]) -> None:
         if parts[-1] == b"":
@@ -118,6 +132,9 @@ class Dispatcher:
             return
         if route in _REST:
             await self._rest.handle(exchange, parts[2:])
+            return
+        if route == BATCH:
+            await self._batch.run(exchange)
             return
         caller = await exchange.caller(self._authenticator)
         name = segment(parts[2])

@@ -13,7 +13,7 @@ from portico.api.middleware.correlation import HEADER, CorrelationIds, current
 from portico.errors import BodyTooLarge, InvalidParameter, MethodNotAllowed, RequestError, UnsupportedMediaType
 from portico.model.identity import Actor, Identity
 from portico.service.authenticate import Authenticator
-from portico.service.caller import Asked, Caller
+from portico.service.caller import Asked, Caller, Transaction
 from portico.service.json_body import parse_json
 from portico.service.scope import choose_scope
 from portico.syntax import postgrest
@@ -47,7 +47,8 @@ class ClientGoneError(Exception):
 class Exchange:
     """One request. `method` and `headers` (names in lower case) are plain; `client_id` is known once `caller` is; the rest is read late.
 
-    `reading` says that the body may still be asked for, `gone` that the caller left, and `started` that the answer has begun.
+    `reading` says that the body may still be asked for, `gone` that the caller left, and `started` that the answer has begun. `transaction`
+    is the open one that its calls run inside of, if any.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Exchange:
         "send",
         "started",
         "status",
+        "transaction",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
@@ -79,6 +81,7 @@ class Exchange:
         self.status = 0
         self.identity: Identity | None = None
         self.client_id: str | None = None
+        self.transaction: Transaction | None = None
         self.correlation_id = _correlation_ids.choose(self.headers.get(HEADER))
         current.set(self.correlation_id)  # for what the engines tell of this request
 
@@ -100,7 +103,14 @@ class Exchange:
         )
         self.client_id = scope.clients[0] if len(scope.clients) == 1 else None
         actor = Actor(identity.service, self.client_id, scope.users[0] if scope.users else None, self.correlation_id)
-        return Caller(identity, scope, actor)
+        return Caller(identity, scope, actor, self.transaction)
+
+    def begin_again(self, transaction: Transaction, receive: Receive, send: Send) -> None:
+        """Have a handler run inside of a transaction, from the beginning of the body, with its answer going to `send`."""
+        self.transaction = transaction
+        self.receive, self.send = receive, send
+        self.started = False
+        self.reading = self.method in _WITH_BODY
 
     def _refuse_repeated(self) -> None:
         """A header that decides who calls may stand once: which of two counts is nobody's to guess."""

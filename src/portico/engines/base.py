@@ -12,6 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from portico.errors import PorticoError
 from portico.model.collection import Collection
+from portico.model.idempotency import Answered, Kept, RequestKey
 from portico.model.identity import Actor
 from portico.model.page import Changed, Document, Page
 from portico.model.positions import Advance, AuditQuery, AuditRow, Chain, FeedPage, Placed
@@ -196,6 +197,32 @@ class Transaction(Protocol):
         ...
 
 
+@runtime_checkable
+class Keyed(Protocol):
+    """A transaction that can hold an idempotency key. An engine with the capability `idempotency` begins such ones."""
+
+    async def claim(self, key: RequestKey, scope: Scope) -> Kept | None:
+        """Take the key until the transaction ends, and give what is stored under it; comes before the first call, whose scope it gets.
+
+        Raises:
+            RequestInFlight: another transaction has it.
+        """
+        ...
+
+    async def keep(self, key: RequestKey, answer: Answered) -> None:
+        """Store an answer under the key that was claimed. Raises StaleSnapshot where another transaction has done so since."""
+        ...
+
+
+@runtime_checkable
+class Forgetting(Protocol):
+    """An engine that can forget the answers of keyed writes."""
+
+    async def forget_keys(self, older_than: float, most: int) -> int:
+        """Remove at most `most` answers older than these seconds; how many. None where another node is about it."""
+        ...
+
+
 class Engine(Protocol):
     """One database: its connections, its dialect, its capabilities."""
 
@@ -245,8 +272,15 @@ class Engine(Protocol):
         """Run an `Export`: chunks of NDJSON, each a number of whole lines, in bounded memory. Raises StatementTimeout after ten minutes."""
         ...
 
-    async def begin(self, isolation: Isolation = "read_committed", *, read_only: bool = False) -> Transaction:
-        """Open a transaction. Raises PoolExhausted, DatabaseUnavailable."""
+    async def begin(self, isolation: Isolation = "read_committed", *, read_only: bool = False, unit: bool = False) -> Transaction:
+        """Open a transaction.
+
+        Args:
+            unit: it is one request's and ends with it, so it does not count among those that callers hold open; where it is not
+                read-only, the engine may take at its first call what writing needs.
+        Raises:
+            PoolExhausted, DatabaseUnavailable.
+        """
         ...
 
     async def reflect(self) -> tuple[Collection, ...]:
@@ -273,8 +307,10 @@ __all__ = [
     "Call",
     "Compiled",
     "Engine",
+    "Forgetting",
     "Health",
     "Isolation",
+    "Keyed",
     "Measuring",
     "Outcome",
     "PoolStatus",

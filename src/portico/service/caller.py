@@ -46,3 +46,5 @@ EVERY_FIELD = ast.Query()
 
 ALL = Asked("", (), lambda: EVERY_FIELD)
 """Nothing asked: every visible field, no filter."""
+
+__all__ = ["ALL", "Asked", "Caller", "Transaction"]

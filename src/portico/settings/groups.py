@@ -136,8 +136,9 @@ class Limits(Group):
 
 
 class Transactions(Group):
-    """Interactive transactions and idempotency."""
+    """Batches, interactive transactions and idempotency."""
 
+    batch_operations: PositiveInt = Field(default=1000, description="Operations of one batch.")
     idle_seconds: Seconds = Field(default=30, description="Rolled back after this long without a call.")
     life_seconds: Seconds = Field(default=300, description="Rolled back this long after it began.")
     embedded_idle_seconds: Seconds = Field(default=2, description="Idle limit on SQLite, once it writes.")

@@ -58,9 +58,9 @@ def all_documents(described: Described, tag: str, *, filters: bool = True) -> Js
         calls["post"] = _call(
             f"Create one or many {tag}, all or none", tag,
             {"201": _answer("What was created", {"oneOf": [described.document, {"type": "array", "items": described.document}]})},
-            _WRITE_ERRORS, body=described.body("Create", many=True), parameters=[_header("Idempotency-Key", "Makes a retry safe.")],
+            _WRITE_ERRORS, body=described.body("Create", many=True), parameters=[*SAFE],
         )  # fmt: skip
-    affected = [*_filters(described), _header("Prefer", "`return=representation` answers the documents; `max-affected=N` limits them.")]
+    affected = [*_filters(described), *SAFE]
     if Permission.UPDATE in described.permissions and filters:
         calls["patch"] = _call(
             f"Change every one of {tag} that matches",
@@ -80,7 +80,7 @@ def one_document(described: Described, tag: str) -> Json:
     calls: Json = {}
     found = {"200": _answer("The document", described.document)}
     read: Json = {"200": _answer("The document", described.selected), "304": {"description": "Not modified"}}
-    condition = [_header("If-Match", "The ETag that the document must have.")]
+    condition = [_header("If-Match", "The ETag that the document must have."), *SAFE]
     if Permission.READ in described.permissions:
         fresh = [_header("If-None-Match", "An ETag: 304 where the document still has it."), _parameter("select", "Fields, by commas.")]
         calls["get"] = _call(f"Get one of {tag}", tag, read, _READ_ERRORS, parameters=fresh)
@@ -111,7 +111,7 @@ def named_calls(described: Described, tag: str) -> dict[str, Json]:
     if Permission.CREATE in described.permissions and not described.collection.read_only:
         made = {"201": _answer("How many were created", {"type": "object", "properties": {"count": {"type": "integer"}}})}
         sent: Json = {"required": True, "content": lines}
-        calls["import"] = {"post": _call(f"Import {tag}, all or none", tag, made, _WRITE_ERRORS, body=sent)}
+        calls["import"] = {"post": _call(f"Import {tag}, all or none", tag, made, _WRITE_ERRORS, body=sent, parameters=[*SAFE])}
     return calls
 
 
@@ -184,3 +184,13 @@ def _parameter(name: str, description: str) -> Json:
 
 def _header(name: str, description: str) -> Json:
     return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": description}
+
+
+SAFE = (
+    _header("Idempotency-Key", "Makes a retry safe: the write is applied once, and its answer replayed."),
+    _header(
+        "Prefer",
+        "`tx=rollback` undoes the write. A change by filter: `return=representation` answers the documents, `max-affected=N` limits them.",
+    ),
+)
+"""Headers that every write takes."""

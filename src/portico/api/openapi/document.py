@@ -7,6 +7,7 @@ from collections import OrderedDict
 from urllib.parse import quote
 
 from portico.api.errors import STATUS
+from portico.api.openapi.batch import batch_call
 from portico.api.openapi.calls import Described, Json, all_documents, error, named_calls, one_document, path_parameter, reference
 from portico.api.openapi.fields import document_schema, written_schema
 from portico.api.render import to_json
@@ -112,6 +113,7 @@ class OpenApi:
             described = _describe(collection, access, schemas)
             paths |= _paths(described)
         paths |= _reports()
+        paths["/api/db/transaction"] = {"post": batch_call()}
         return {
             "openapi": "3.1.0",
             "info": {"title": self._title, "version": self._version, "description": f"Catalog version {self._schemas.version}."},

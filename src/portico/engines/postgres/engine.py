@@ -16,6 +16,7 @@ from portico.engines.postgres.errors import LOST, lost, reported
 from portico.engines.postgres.execute import in_scope, set_scope
 from portico.engines.postgres.grammar import PostgresGrammar
 from portico.engines.postgres.introspect import Guards, guards, measure, unsafe_reasons
+from portico.engines.postgres.keys import forget
 from portico.engines.postgres.pool import Connection, Pool, PoolOptions, Share
 from portico.engines.postgres.records import PostgresRecords
 from portico.engines.postgres.reflect import fingerprint, reflect
@@ -122,9 +123,15 @@ class PostgresEngine:
             except asyncpg.PostgresError as error:
                 raise reported(error, own.collection) from error
 
-    async def begin(self, isolation: Isolation = "read_committed", *, read_only: bool = False) -> PostgresTransaction:
+    async def begin(self, isolation: Isolation = "read_committed", *, read_only: bool = False, unit: bool = False) -> PostgresTransaction:
         """Open a transaction."""
-        return await PostgresTransaction.begin(self._pool, isolation, read_only=read_only, share=Share.INTERACTIVE)
+        share = Share.UNIT if unit else Share.INTERACTIVE
+        return await PostgresTransaction.begin(self._pool, isolation, read_only=read_only, share=share)
+
+    async def forget_keys(self, older_than: float, most: int) -> int:
+        """Remove answers of keyed writes that are older than these seconds, unless another node is about it."""
+        async with self._asking() as connection:
+            return await forget(connection, older_than, most)
 
     async def reflect(self) -> tuple[Collection, ...]:
         """Every table and view of the served schemas that the role may read."""

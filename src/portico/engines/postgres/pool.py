@@ -37,6 +37,7 @@ class Share(StrEnum):
     JOINT = "joint"
     ALONE = "alone"
     INTERACTIVE = "interactive"
+    UNIT = "unit"
     LOCKING = "locking"
     EXPORT = "export"
     CONTROL = "control"
@@ -286,6 +287,7 @@ def _shared_out(maximum: int) -> tuple[_Group, _Group, dict[Share, _Way]]:
         Share.ALONE: _Way((rest.free,), rest),
         Share.CONTROL: _Way((control.free,), control),
         Share.INTERACTIVE: part(most // 2),
+        Share.UNIT: part(most - 1),
         Share.LOCKING: part(most // 4),
         Share.EXPORT: part(min(2, most)),
     }

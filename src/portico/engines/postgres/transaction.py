@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import asyncpg
 
 from portico.engines.base import Answer, Call, Compiled, Isolation
+from portico.engines.postgres import keys
 from portico.engines.postgres.compiled import PostgresPlan
 from portico.engines.postgres.errors import LOST, lost, reported
 from portico.engines.postgres.execute import create_together, run_alone, set_scope
 from portico.engines.postgres.pool import Pool, Share
 from portico.errors import InvalidParameter, PorticoError, StaleSnapshot, StatementTimeout
+from portico.model.idempotency import Answered, Kept, RequestKey
 from portico.model.scope import Scope
 
 if TYPE_CHECKING:
@@ -81,6 +83,19 @@ class PostgresTransaction:
             self._wrote = True
             await self._guarded(self._scoped(calls[0].scope))
             return await self._guarded(create_together(self._connection, cast("PostgresPlan", plan), calls, timeout))
+
+    async def claim(self, key: RequestKey, scope: Scope) -> Kept | None:
+        """Take an idempotency key until the transaction ends, and give what is stored under it. Raises RequestInFlight."""
+        async with self._turn:
+            kept = await self._guarded(keys.claim(self._connection, key, scope))
+            self._scope = scope
+            return kept
+
+    async def keep(self, key: RequestKey, answer: Answered) -> None:
+        """Store an answer under the key. Raises StaleSnapshot."""
+        async with self._turn:
+            self._wrote = True
+            await self._guarded(keys.keep(self._connection, key, answer))
 
     async def _scoped(self, scope: Scope) -> None:
         """Set the scope where it is not the last call's: a statement sets only what its own kind of scope has."""

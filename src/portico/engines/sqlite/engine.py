@@ -16,6 +16,8 @@ from portico.engines.sqlite.connections import Threads, Watchdog, closed, open_c
 from portico.engines.sqlite.errors import is_busy, is_interrupted, is_unshowable, translate, unstorable
 from portico.engines.sqlite.foreign import as_stored
 from portico.engines.sqlite.gate import Gate
+from portico.engines.sqlite.keys import TABLE as KEYS_TABLE
+from portico.engines.sqlite.keys import KeyLocks
 from portico.engines.sqlite.perform import perform_read, read_with_care
 from portico.engines.sqlite.plan import SqlitePlan, compile_plan
 from portico.engines.sqlite.positions import POSITIONS_TABLE
@@ -45,7 +47,7 @@ class SqliteOptions:
     """How a file is used.
 
     Attributes:
-        readers: threads for reads that may take long. exports, transactions: the most that are open at once.
+        readers: threads for reads that may take long. exports, transactions, units: the most that are open at once.
         bookkeeping: threads for the companion records.
         statement_timeout: seconds for a statement. wait_timeout: seconds for a free reader or transaction.
         most_cascaded: documents that the cascades of one delete may touch.
@@ -55,6 +57,7 @@ class SqliteOptions:
     exports: int = 2
     transactions: int = 8
     bookkeeping: int = 2
+    units: int = 8
     statement_timeout: float = 30.0
     wait_timeout: float = 5.0
     most_cascaded: int = MOST_CASCADED
@@ -82,10 +85,12 @@ class SqliteEngine:
         self._threads: Threads | None = None
         self._exports: Threads | None = None
         self._transactions: Threads | None = None
+        self._units: Threads | None = None
         self._writer: Writer | None = None
         self._bookkeeping: Threads | None = None
         self._gate = Gate()
         self.records = SqliteRecords(self._for_records, self._gate, timeout=self.options.statement_timeout)
+        self._keys = KeyLocks(self.path)
 
     async def start(self) -> None:
         """Open the file, and learn what it has. Raises DatabaseUnavailable."""
@@ -104,6 +109,7 @@ class SqliteEngine:
         self._exports = Threads(self._open_reader, self.options.exports, "sqlite-export")
         self._transactions = Threads(self._open_transaction, self.options.transactions, "sqlite-transaction")
         self._bookkeeping = Threads(self._open_transaction, self.options.bookkeeping, "sqlite-records")
+        self._units = Threads(self._open_transaction, self.options.units, "sqlite-unit")
         self.refresh_capabilities()
         self._emit(EngineStarted(self.name, self.kind, 2, self.options.readers, self.options.wait_timeout, 0.0))
 
@@ -133,18 +139,21 @@ class SqliteEngine:
         found = {Capability.AUDIT} if AUDIT_TABLE in tables else set()
         found |= {Capability.VERSIONS} if VERSIONS_TABLE in tables else set()
         found |= {Capability.CHANGE_FEED} if POSITIONS_TABLE in tables else set()
+        found |= {Capability.IDEMPOTENCY} if KEYS_TABLE in tables else set()
         self.capabilities = _ALWAYS | found
 
     async def close(self) -> None:
         """Finish what runs and close every connection."""
         if self._writer is not None:
             await self._writer.close()
-        for threads in (self._threads, self._exports, self._transactions, self._bookkeeping):
+        for threads in (self._threads, self._exports, self._transactions, self._units, self._bookkeeping):
             if threads is not None:
                 await threads.close()
         if self._reader is not None:
             self._reader.close()
-        self._reader = self._writer = self._threads = self._exports = self._transactions = self._bookkeeping = None
+        self._reader = self._writer = self._threads = self._exports = None
+        self._transactions = self._units = self._bookkeeping = None
+        self._keys.close()
 
     def compile(self, query: ScopedQuery) -> Compiled:
         """Make a scoped query ready to run. Raises NotSupported."""
@@ -233,14 +242,25 @@ class SqliteEngine:
             await chunks.aclose()
             self._exports.give_back(lease)
 
-    async def begin(self, isolation: Isolation = "read_committed", *, read_only: bool = False) -> SqliteTransaction:
+    async def begin(self, isolation: Isolation = "read_committed", *, read_only: bool = False, unit: bool = False) -> SqliteTransaction:
         """Open a transaction; every isolation level is serializable here."""
         del isolation
-        if self._transactions is None:
+        threads = self._units if unit else self._transactions
+        if threads is None:
             raise closed()
-        lease = await self._transactions.take(self.options.wait_timeout)
+        lease = await threads.take(self.options.wait_timeout)
         timeout = self.options.statement_timeout
-        return SqliteTransaction(lease, self._transactions, self._gate, read_only=read_only, statement_timeout=timeout)
+        return SqliteTransaction(lease, threads, self._gate, self._keys, read_only=read_only, unit=unit, statement_timeout=timeout)
+
+    async def forget_keys(self, older_than: float, most: int) -> int:
+        """Remove answers of keyed writes that are older than these seconds."""
+        transaction = await self.begin()
+        try:
+            forgotten = await transaction.forget_keys(older_than, most)
+            await transaction.commit()
+        finally:
+            await transaction.rollback()
+        return forgotten
 
     async def health(self) -> Health:
         """One read of the file, within two seconds."""

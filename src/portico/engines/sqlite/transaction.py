@@ -12,9 +12,12 @@ from portico.engines.base import Answer, Call, Compiled
 from portico.engines.sqlite.connections import Lease, Threads, Watchdog
 from portico.engines.sqlite.errors import is_busy, is_interrupted, is_unshowable, translate
 from portico.engines.sqlite.gate import FIRST_RETRY_SECONDS, WAIT_SECONDS, Gate, begin_immediate, in_savepoint
+from portico.engines.sqlite.keys import TABLE, KeyLocks, find, forget, keep
 from portico.engines.sqlite.perform import perform_read, read_with_care
 from portico.engines.sqlite.plan import SqlitePlan
 from portico.errors import DatabaseReadOnly, InvalidParameter, PorticoError, StaleSnapshot, TransactionGone
+from portico.model.idempotency import Answered, Kept, RequestKey
+from portico.model.scope import Scope
 
 HOLDER = "an interactive transaction"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -25,16 +28,21 @@ class SqliteTransaction:
     """One transaction and its connection; calls run one at a time, in the order they come.
 
     Every isolation level is the same here: what it reads is one snapshot, taken by its first call, and a write on top of a snapshot
-    that is no longer the newest is refused.
+    that is no longer the newest is refused. The unit of one request that may write is the writer from its first call on.
     """
 
-    def __init__(self, lease: Lease, threads: Threads, gate: Gate, *, read_only: bool, statement_timeout: float) -> None:
+    def __init__(
+        self, lease: Lease, threads: Threads, gate: Gate, keys: KeyLocks, *, read_only: bool, unit: bool, statement_timeout: float
+    ) -> None:
         self._lease = lease
         self._connection = lease.connection
         self._watchdog = Watchdog(lease.connection)
         self._threads = threads
         self._gate = gate
+        self._keys = keys
+        self._claimed: list[int] = []
         self._read_only = read_only
+        self._unit = unit
         self._timeout = statement_timeout
         self._turn = asyncio.Lock()
         self._writing = False
@@ -58,9 +66,9 @@ class SqliteTransaction:
 
     async def _run(self, plan: SqlitePlan, call: Call, timeout: float) -> Answer:
         self._check()
-        if plan.writes:
-            if self._read_only:
-                raise DatabaseReadOnly("The transaction is read-only.")
+        if plan.writes and self._read_only:
+            raise DatabaseReadOnly("The transaction is read-only.")
+        if plan.writes or (self._unit and not self._read_only):
             if not self._writing:
                 await self._become_writer(plan.collection.table)
         elif not self._connection.in_transaction:
@@ -131,6 +139,41 @@ class SqliteTransaction:
                 return
             await asyncio.sleep(FIRST_RETRY_SECONDS * 10)
 
+    async def claim(self, key: RequestKey, _: Scope) -> Kept | None:
+        """Take an idempotency key until the transaction ends, and give what is stored under it. Raises RequestInFlight.
+
+        Nobody else can store anything under the key from then on, so that this is read before the transaction begins.
+        """
+        async with self._turn:
+            self._check()
+            self._claimed.append(self._keys.take(key))
+            self._watchdog.alarms = 0
+            try:
+                return find(self._connection, key)
+            except sqlite3.Error as error:
+                raise translate(error) from error
+
+    async def keep(self, key: RequestKey, answer: Answered) -> None:
+        """Store an answer under the key. Raises StaleSnapshot, Unavailable."""
+        async with self._turn:
+            self._check()
+            if not self._writing:
+                await self._become_writer(TABLE)
+            self._watchdog.alarms = 0
+            try:
+                keep(self._connection, key, answer)
+            except sqlite3.Error as error:
+                raise translate(error) from error
+
+    async def forget_keys(self, older_than: float, most: int) -> int:
+        """Remove answers of keyed writes that are older than these seconds; how many."""
+        async with self._turn:
+            await self._become_writer(TABLE)
+            try:
+                return await self._lease.run(lambda connection: forget(connection, older_than, most), timeout=self._timeout)
+            except sqlite3.Error as error:
+                raise translate(error) from error
+
     async def savepoint(self, name: str) -> None:
         """Set a savepoint. Raises InvalidParameter for a name that is not an identifier."""
         async with self._turn:
@@ -195,6 +238,8 @@ class SqliteTransaction:
         finally:
             if self._writing:
                 self._gate.leave()
+            for claimed in self._claimed:
+                self._keys.release(claimed)
             self._connection.set_progress_handler(None, 0)
             self._threads.give_back(self._lease)
 

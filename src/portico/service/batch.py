@@ -1,0 +1,226 @@
+"""Batches: several operations of one request, in order, in one transaction; each is authorized and scoped like its own call.
+
+A value ``{"$ref": "0.id"}`` of an operation is a result of an earlier one: the number of the operation, then names of members and numbers
+of elements. ``{"$literal": value}`` is the value as it stands, references and all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+import orjson
+
+from portico.errors import InvalidParameter, InvalidRequest, InvalidValue, PorticoError, StatementTimeout
+from portico.model.identity import Permission
+from portico.query.json_text import read_json
+from portico.service.caller import Asked, Caller
+from portico.service.documents import Documents
+from portico.service.writes import Writes
+
+REFERENCE, LITERAL = "$ref", "$literal"
+Kind = Literal["insert", "update", "replace", "delete", "get", "query", "count"]
+_PERMISSIONS: dict[Kind, Permission] = {
+    "insert": Permission.CREATE,
+    "update": Permission.UPDATE,
+    "replace": Permission.UPDATE,
+    "delete": Permission.DELETE,
+    "get": Permission.READ,
+    "query": Permission.READ,
+    "count": Permission.READ,
+}
+READS: frozenset[Kind] = frozenset({"get", "query", "count"})
+ParseQuery = Callable[[object], Asked]
+"""Reads the JSON syntax of a query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation. Its values are JSON in which references stand yet.
+
+    Attributes:
+        key: the parts of the document's key; None where the operation has none.
+        body: the document, the documents (an array) or the changes.
+        query: the members of a query, of `query`, `count` and of changes without a key.
+        etag: the hash that the stored document must have, or None.
+        most: documents that a change by filter may touch, or None. answer: it gives the documents.
+    """
+
+    kind: Kind
+    collection: str
+    key: tuple[object, ...] | None = None
+    body: object = None
+    query: dict[str, object] = field(default_factory=dict)
+    etag: str | None = None
+    most: int | None = None
+    answer: bool = False
+
+
+class Batches:
+    """Runs batches.
+
+    Args:
+        documents, writes: the pipelines. parse: reads a query. life_seconds: how long a batch may take.
+    """
+
+    def __init__(self, documents: Documents, writes: Writes, *, parse: ParseQuery, life_seconds: float) -> None:
+        self._documents = documents
+        self._writes = writes
+        self._parse = parse
+        self._life_seconds = life_seconds
+
+    async def run(self, caller: Caller, operations: Sequence[Operation]) -> str:
+        """Run the operations one after the other, inside of the caller's transaction.
+
+        Returns:
+            their results, as a JSON array: what the data of each one's own call would be.
+        Raises:
+            PorticoError: an operation's own error, with its number as ``details["operation"]``; nothing more is run.
+            StatementTimeout: they took too long together.
+        """
+        assert caller.transaction is not None, "a batch runs in a transaction"
+        self._authorize(caller, operations)
+        results: list[str] = []
+        try:
+            async with asyncio.timeout(self._life_seconds):
+                for place, operation in enumerate(operations):
+                    with _Numbered(place):
+                        results.append(await self._one(caller, operation, References(results)))
+        except TimeoutError:
+            raise StatementTimeout(f"The batch took longer than {self._life_seconds:g} seconds.") from None
+        return "[" + ",".join(results) + "]"
+
+    def _authorize(self, caller: Caller, operations: Sequence[Operation]) -> None:
+        """See that the caller may do each of them, and that they are of one database and refer to earlier ones only."""
+        plans = self._documents.plans
+        databases: set[str] = set()
+        for place, operation in enumerate(operations):
+            with _Numbered(place):
+                collection = plans.collection(operation.collection)
+                plans.context(caller, collection, _PERMISSIONS[operation.kind])
+                databases.add(collection.database)
+                if len(databases) > 1:
+                    raise InvalidParameter("A batch is of one database: its collections are of several.")
+                for value in (operation.key, operation.body, operation.query):
+                    check_references(value, place)
+
+    async def _one(self, caller: Caller, operation: Operation, references: References) -> str:
+        name, kind = operation.collection, operation.kind
+        body = references.resolve(operation.body)
+        if kind == "insert":
+            if isinstance(body, list):
+                return _array([made.body for made in await self._writes.create_all(caller, name, body)])
+            return (await self._writes.create(caller, name, body)).body
+        if operation.key is not None:
+            key = tuple(key_part(references.resolve(part)) for part in operation.key)
+            return await self._by_key(caller, operation, key, body, references)
+        asked = self._parse(references.resolve(operation.query))
+        if kind == "query":
+            return (await self._documents.list(caller, name, asked)).page.body
+        if kind == "count":
+            return str(await self._documents.count(caller, name, asked))
+        if kind == "update":
+            changed = await self._writes.update_where(caller, name, asked, body, most=operation.most, answer=operation.answer)
+        else:
+            changed = await self._writes.delete_where(caller, name, asked, most=operation.most, answer=operation.answer)
+        return changed.body if changed.body is not None else orjson.dumps({"count": changed.count}).decode()
+
+    async def _by_key(self, caller: Caller, operation: Operation, key: tuple[str, ...], body: object, references: References) -> str:
+        name = operation.collection
+        match operation.kind:
+            case "update":
+                return (await self._writes.update(caller, name, key, body, etag=operation.etag)).body
+            case "replace":
+                return (await self._writes.replace(caller, name, key, body, etag=operation.etag)).body
+            case "delete":
+                await self._writes.delete(caller, name, key, etag=operation.etag)
+                return "null"
+            case _:
+                return (await self._documents.get(caller, name, key, self._parse(references.resolve(operation.query)))).body
+
+
+class _Numbered:
+    """Gives an error the number of its operation."""
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, PorticoError):
+            error.details.setdefault("operation", self._place)
+
+
+class References:
+    """What has come of the operations so far, for those that refer to it. A result is parsed when it is first asked for."""
+
+    def __init__(self, results: Sequence[str]) -> None:
+        self._results = results
+        self._values: dict[int, object] = {}
+
+    def resolve(self, value: object) -> object:
+        """The value with its references replaced. Raises InvalidValue for one that names nothing."""
+        if isinstance(value, list):
+            return [self.resolve(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            if REFERENCE in value:
+                return self._find(cast("str", value[REFERENCE]))
+            if LITERAL in value:
+                return value[LITERAL]
+        return {name: self.resolve(item) for name, item in value.items()}
+
+    def _find(self, path: str) -> object:
+        first, *rest = path.split(".")
+        place = int(first)
+        if place not in self._values:
+            self._values[place] = read_json(self._results[place])
+        found = self._values[place]
+        for part in rest:
+            if isinstance(found, dict) and part in found:
+                found = found[part]
+            elif isinstance(found, list) and part.isdecimal() and int(part) < len(found):
+                found = found[int(part)]
+            else:
+                raise InvalidValue(f"The reference {path[:100]} names nothing.", details={"reference": path[:100]})
+        return found
+
+
+def check_references(value: object, place: int) -> None:
+    """See that the references in a value are well-formed, and to operations before the one of this number. Raises InvalidRequest."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            check_references(item, place)
+    if not isinstance(value, dict) or (len(value) == 1 and LITERAL in value):
+        return
+    if len(value) != 1 or REFERENCE not in value:
+        for item in value.values():
+            check_references(item, place)
+        return
+    path = value[REFERENCE]
+    number = path.partition(".")[0] if isinstance(path, str) else ""
+    if not (number.isascii() and number.isdecimal() and len(number) <= 9):
+        raise InvalidRequest(
+            "A reference is the number of an operation and a path in its result.",
+            hint='Write {"$ref": "0.id"}; an object that has such a member is written {"$literal": {"$ref": …}}.',
+        )
+    if int(number) >= place:
+        raise InvalidRequest("A reference is to an earlier operation.", details={"reference": str(path)[:100]})
+
+
+def key_part(value: object) -> str:
+    """A part of a key, given as JSON, as its address writes it. Raises InvalidValue for what cannot be one."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None or isinstance(value, list | dict):
+        raise InvalidValue("A part of a key is a text or a number.")
+    return str(value)
+
+
+def _array(texts: Sequence[str]) -> str:
+    return "[" + ",".join(texts) + "]"
