@@ -34,7 +34,7 @@ from portico.engines.base import Engine
 from portico.errors import ConfigurationError, DatabaseUnavailable, PorticoError
 from portico.events import Emit, InternalFault
 from portico.migrating import LazyMigrators
-from portico.model.positions import Chain
+from portico.model.positions import CHAIN_PURPOSE, Chain
 from portico.observe import fan_out
 from portico.observe.lines import Lines
 from portico.observe.logging import Log, LogOptions, capture_records
@@ -63,9 +63,6 @@ from portico.wiring import declared_collections, main_database, open_engine
 
 RETRY_SECONDS = 1.0
 """How often a database that was away at the start is tried again."""
-
-AUDIT_CHAIN = "audit-chain"
-"""The purpose of the key that the audit's hashes are made with."""
 
 Refused = Callable[[PorticoError], None]
 
@@ -193,7 +190,7 @@ def build(settings: Settings, emit: Emit) -> Service:
 
 
 def _sequencers(settings: Settings, engines: dict[str, Engine], emit: Emit) -> tuple[Sequencer, ...]:
-    chain = Chain(settings.derive_key(AUDIT_CHAIN))
+    chain = Chain(settings.derive_key(CHAIN_PURPOSE))
     return tuple(Sequencer(engine, chain, emit=emit) for engine in engines.values())
 
 

@@ -146,8 +146,8 @@ class Records(Protocol):
         """The id up to which every audit row that ever comes has its position."""
         ...
 
-    async def unplaced(self, after: int, limit: int) -> Sequence[int]:
-        """The ids of audit rows without a position, beyond an id, in order."""
+    async def unplaced(self, after: int, limit: int) -> tuple[Sequence[int], int | None]:
+        """Of the next `limit` audit rows beyond an id, the ids of those without a position; and the last id, None where no row was left."""
         ...
 
     async def changes(self, after: int, collections: Sequence[str], limit: int) -> FeedPage:

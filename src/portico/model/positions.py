@@ -10,6 +10,9 @@ from dataclasses import dataclass
 AUDIT_KIND, MARK_KIND = "audit", "mark"
 """What a position is of: an audit row, or the low-water mark, up to whose id every audit row has its position or never comes."""
 
+CHAIN_PURPOSE = "audit-chain"
+"""What the chain's key is derived for."""
+
 FIRST_HASH = bytes(32)
 """What stands for the hash before the first one."""
 

@@ -6,6 +6,7 @@ from portico.settings.describe import Entry, describe
 from portico.settings.groups import (
     Auth,
     Cache,
+    Changes,
     Cluster,
     Environment,
     Files,
@@ -20,13 +21,14 @@ from portico.settings.groups import (
 )
 from portico.settings.keyring import Keyring, MasterKey
 from portico.settings.load import config_file, load, load_keyring
-from portico.settings.root import Declaration, Settings
+from portico.settings.root import Declaration, Settings, derive_key
 from portico.settings.safety import unsafe_reasons
 from portico.settings.secrets import Secret
 
 __all__ = [
     "Auth",
     "Cache",
+    "Changes",
     "Cluster",
     "ConnectionUrl",
     "Database",
@@ -49,6 +51,7 @@ __all__ = [
     "Store",
     "Transactions",
     "config_file",
+    "derive_key",
     "describe",
     "is_loopback",
     "load",

@@ -43,6 +43,13 @@ class Declaration:
     document: Mapping[str, object]
 
 
+def derive_key(secret: str, purpose: str, length: int = 32) -> bytes:
+    """A key of `length` bytes for one purpose, from a `secret_key` (HKDF-SHA256, RFC 5869)."""
+    if not purpose:
+        raise ValueError("a derived key needs a purpose")
+    return HKDF(algorithm=SHA256(), length=length, salt=b"portico", info=purpose.encode()).derive(secret.encode())
+
+
 class Settings(Group):
     """All settings in force. `load` makes it; nothing else reads the environment."""
 
@@ -115,10 +122,7 @@ class Settings(Group):
 
         Every worker and node with the same secret derives the same. Raises ConfigurationError when there is no secret.
         """
-        if not purpose:
-            raise ValueError("a derived key needs a purpose")
-        secret = self._secret_text()
-        return HKDF(algorithm=SHA256(), length=length, salt=b"portico", info=purpose.encode()).derive(secret.encode())
+        return derive_key(self._secret_text(), purpose, length)
 
     def _secret_text(self) -> str:
         if self.secret_key is not None:

@@ -30,8 +30,10 @@ LEFT JOIN portico.audit r ON p.kind = '{AUDIT_KIND}' AND r.id = p.row_id ORDER B
 _LAST_HASH = f"""SELECT hash FROM portico.positions WHERE kind = '{AUDIT_KIND}' AND position <= $1
 ORDER BY position DESC LIMIT 1"""  # noqa: S608  # constants
 _SETTLED = f"SELECT coalesce(max(row_id), 0) FROM portico.positions WHERE kind = '{MARK_KIND}'"  # noqa: S608  # constants
-_UNPLACED = f"""SELECT r.id FROM portico.audit r WHERE r.id > $1 AND NOT EXISTS (
-SELECT FROM portico.positions p WHERE p.kind = '{AUDIT_KIND}' AND p.row_id = r.id) ORDER BY r.id LIMIT $2"""  # noqa: S608  # constants
+_UNPLACED = f"""WITH part AS MATERIALIZED (SELECT id FROM portico.audit WHERE id > $1 ORDER BY id LIMIT $2)
+SELECT ARRAY(SELECT id FROM part WHERE NOT EXISTS (
+ SELECT FROM portico.positions p WHERE p.kind = '{AUDIT_KIND}' AND p.row_id = part.id) ORDER BY id), max(id) FROM part
+"""  # noqa: S608  # constants
 _CHANGES = f"""SELECT p.position, {_AT.format("r")} AS at, r.correlation_id, r.collection, r.operation, r.document_key,
  r.document_client, r.document_user, r.after::text AS after, r.id IS NULL AS lost
 FROM portico.positions p LEFT JOIN portico.audit r ON r.id = p.row_id
@@ -85,10 +87,12 @@ class PostgresRecords:
         async with self._asking() as connection:
             return int(await connection.fetchval(_SETTLED))
 
-    async def unplaced(self, after: int, limit: int) -> list[int]:
-        """The ids of audit rows without a position."""
+    async def unplaced(self, after: int, limit: int) -> tuple[list[int], int | None]:
+        """The ids of audit rows without a position, among the next rows."""
         async with self._asking() as connection:
-            return [int(row[0]) for row in await connection.fetch(_UNPLACED, after, limit)]
+            row = await connection.fetchrow(_UNPLACED, after, limit)
+        assert row is not None, "an aggregate has one row"
+        return row[0], row[1]
 
     async def changes(self, after: int, collections: Sequence[str], limit: int) -> FeedPage:
         """Changes of the next `limit` positions. What is seen of the positions has no gaps: rounds commit one after the other."""

@@ -28,15 +28,15 @@ _CONDITIONS = {
     "until": "r.at < ?",
 }
 _LISTS = {"collections": "r.collection", "clients": "r.client_id", "users": "r.user_id"}
-_PLACED = f"""SELECT p.position, p.kind, p.row_id, p.hash, {CONTENT}
+_PLACED = f"""SELECT p.position, p.kind, p.row_id, CAST(p.hash AS BLOB), {CONTENT}
 FROM (SELECT * FROM "{POSITIONS_TABLE}" WHERE position > ? ORDER BY position LIMIT ?) p
 LEFT JOIN "{AUDIT_TABLE}" r ON p.kind = '{AUDIT_KIND}' AND r.id = p.row_id ORDER BY p.position"""  # noqa: S608  # constants
 _LAST_HASH = f"""SELECT hash FROM "{POSITIONS_TABLE}" WHERE kind = '{AUDIT_KIND}' AND position <= ?
 ORDER BY position DESC LIMIT 1"""  # noqa: S608  # constants
 _NEWEST = f'SELECT coalesce(max(position), 0) FROM "{POSITIONS_TABLE}"'  # noqa: S608  # constants
 _SETTLED = f"""SELECT coalesce(max(row_id), 0) FROM "{POSITIONS_TABLE}" WHERE kind = '{AUDIT_KIND}'"""  # noqa: S608  # constants
-_UNPLACED = f"""SELECT r.id FROM "{AUDIT_TABLE}" r WHERE r.id > ? AND NOT EXISTS (
-SELECT 1 FROM "{POSITIONS_TABLE}" p WHERE p.kind = '{AUDIT_KIND}' AND p.row_id = r.id) ORDER BY r.id LIMIT ?"""  # noqa: S608  # constants
+_UNPLACED = f"""SELECT part.id, EXISTS (SELECT 1 FROM "{POSITIONS_TABLE}" p WHERE p.kind = '{AUDIT_KIND}' AND p.row_id = part.id)
+FROM (SELECT id FROM "{AUDIT_TABLE}" WHERE id > ? ORDER BY id LIMIT ?) part"""  # noqa: S608  # constants
 _CHANGES = f"""SELECT p.position, r.at, r.correlation_id, r.collection, r.operation, r.document_key, r.document_client, r.document_user,
  r.after, r.id IS NULL FROM "{POSITIONS_TABLE}" p LEFT JOIN "{AUDIT_TABLE}" r ON r.id = p.row_id
 WHERE p.position > ? AND p.position <= ? AND p.kind = '{AUDIT_KIND}' ORDER BY p.position"""  # noqa: S608  # constants
@@ -99,9 +99,10 @@ class SqliteRecords:
         """The last audit row that has a position: with one writer at a time, those before it have theirs."""
         return int((await self._fetch(_SETTLED))[0][0])
 
-    async def unplaced(self, after: int, limit: int) -> list[int]:
-        """The ids of audit rows without a position."""
-        return [int(row[0]) for row in await self._fetch(_UNPLACED, after, limit)]
+    async def unplaced(self, after: int, limit: int) -> tuple[list[int], int | None]:
+        """The ids of audit rows without a position, among the next rows."""
+        rows = await self._fetch(_UNPLACED, after, limit)
+        return [row[0] for row in rows if not row[1]], max((row[0] for row in rows), default=None)
 
     async def changes(self, after: int, collections: Sequence[str], limit: int) -> FeedPage:
         """Changes of the next `limit` positions."""
