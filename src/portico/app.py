@@ -170,7 +170,7 @@ def build(settings: Settings, emit: Emit) -> Service:
     )  # fmt: skip
     documents = Documents(
         plans, Coalescer(emit), cursor_secret=settings.derive_key("cursor"), emit=emit,
-        reload=lambda: catalog.reload(seen=catalog.current.version),
+        reload=catalog.look_again,
     )  # fmt: skip
     return Service(
         settings=settings,

@@ -374,9 +374,17 @@ class CircuitOpen(Unavailable):
 
 
 class SchemaChanged(Unavailable):
-    """The database's schema is newer than the plan. The service reads the catalog anew and tries once more."""
+    """The database's schema is newer than the plan. The service reads the catalog anew and tries once more.
+
+    Args:
+        otherwise: what it means where the schema turns out to be the one that was known; None: nothing else can have raised it.
+    """
 
     code = "schema_changed"
+
+    def __init__(self, message: str, *, hint: str | None = None, otherwise: PorticoError | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.otherwise = otherwise
 
 
 class StatementTimeout(ServiceError):

@@ -94,6 +94,15 @@ def test_a_declaration_says_what_the_database_cannot_and_keeps_the_other_columns
     assert orders.security.tenant_field == "client_id"
 
 
+@pytest.mark.parametrize(("declared", "column"), [("integer", TEXT), ("decimal(8,2)", TEXT), ("string(20)", BIGINT)])
+def test_a_field_is_what_its_column_is_where_one_says_text_and_the_other_number(declared, column):
+    field = {"name": "number", "type": declared, "default_value": 7 if declared != "string(20)" else "7", "constraints": ["in:7,8"]}
+    document = {"name": "orders", "database": "main", "fields": [field]}
+    found = table("public", "orders", Field("number", column, default=Default("database", "'7'")))
+    number = find(served(found, declared=(declare(document, source="t"),)), "orders").by_name["number"]
+    assert (number.type, number.default, number.constraints) == (column, Default("database", "'7'"), Constraints())
+
+
 def test_a_declared_field_that_the_table_lacks_is_refused_at_start_and_left_out_later():
     document = {"name": "orders", "database": "main", "fields": [{"name": "gone", "type": "text"}, {"name": "lost", "type": "text"}]}
     declared = (declare(document, source="t"),)

@@ -25,6 +25,7 @@ class File:
         self.connection = sqlite3.connect(path, isolation_level=None)
         self.connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, client_id TEXT)")
         self.away = False
+        self.meanwhile: list[str] = []
 
     async def fingerprint(self) -> str:
         if self.away:
@@ -32,7 +33,10 @@ class File:
         return sqlite_reflect.fingerprint(self.connection)
 
     async def reflect(self) -> tuple[Collection, ...]:
-        return sqlite_reflect.reflect(self.connection, self.name)
+        found = sqlite_reflect.reflect(self.connection, self.name)
+        if self.meanwhile:
+            self.connection.execute(self.meanwhile.pop(0))
+        return found
 
 
 class Record(list[Event]):
@@ -75,6 +79,20 @@ async def test_a_new_column_is_served_after_a_reload_and_the_old_snapshot_stays_
     assert "total" in after.get("orders").by_name
     assert "total" not in before.get("orders").by_name
     assert events == [CatalogChanged(1, 1), CatalogChanged(2, 1)]
+
+
+async def test_a_schema_that_changes_while_it_is_read_is_read_again(file, live):
+    file.meanwhile = [f"ALTER TABLE orders ADD COLUMN c{number} INTEGER" for number in range(3)]
+    assert {"c0", "c1", "c2"} <= set((await live.load()).get("orders").by_name)
+
+
+async def test_a_look_again_reads_a_database_only_where_its_schema_is_another(file, live, events):
+    await live.load()
+    await live.look_again("main")
+    assert len(events) == 1
+    file.connection.execute("ALTER TABLE orders ADD COLUMN total INTEGER")
+    await live.look_again("main")
+    assert "total" in live.current.get("orders").by_name
 
 
 async def test_a_collection_that_did_not_change_stays_the_same_object(file, live):

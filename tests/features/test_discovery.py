@@ -174,6 +174,12 @@ def test_a_collection_and_a_key_may_hold_commas_and_slashes(odd: PorticoProcess)
     assert data(client.get(f"/api/db/schema/{quote('a,b/c', safe='')}"))
 
 
+def test_an_operator_that_a_type_of_the_databases_own_lacks_is_400(odd: PorticoProcess) -> None:
+    refused = odd.start().client.get("/api/db/moods?address=cs.{a}")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_parameter")
+    assert refused.json()["message"] == "The field's type does not have this operator."
+
+
 def test_enumerations_arrays_domains_and_other_types_are_read_and_written(odd: PorticoProcess) -> None:
     client = odd.start().client
     body = {

@@ -66,7 +66,28 @@ def test_a_declared_collection_that_changed_differs_by_type_default_and_key(read
         ("invoices.client_id", "not_nullable"),
         ("invoices.client_id", "missing_foreign_key"),
         ("invoices.tags", "missing_unique"),
+        ("invoices.ck_invoices_total_min", "extra_check"),
     }
+
+
+def test_a_check_that_says_something_else_and_one_that_is_missing_are_named(ready: Target):
+    total = {"name": "total", "type": "decimal(12,2)", "required": True, "constraints": ["min:1", "max:9"]}
+    fields = [{"name": "id", "type": "uuid", "constraints": ["primary_key"]}, total]
+    changed = declare({"name": "invoices", "fields": fields, "security": {"access_control": "shared"}}, source="t")
+    with ready.begin() as connection:
+        found = [(item.where.removeprefix(ready.prefix), item.kind) for item in verify_schema(connection, [changed, LINES])]
+    assert ("invoices.ck_invoices_total_min", "wrong_check") in found
+    assert ("invoices.ck_invoices_total_max", "missing_check") in found
+
+
+def test_values_with_signs_that_mean_something_in_sql_are_no_difference(target: Target):
+    fields = [
+        {"name": "id", "type": "uuid", "default_value": "uuid7", "constraints": ["primary_key"]},
+        {"name": "share", "type": "string(20)", "default_value": "100%", "constraints": ["in:100%,50 %,it's (all)"]},
+    ]
+    shares = declare({"name": "shares", "fields": fields, "security": {"access_control": "shared"}}, source="t")
+    init_database(target.url, declared=[shares])
+    assert kinds(target, shares) == {}
 
 
 @pytest.mark.parametrize(
@@ -76,9 +97,12 @@ def test_a_declared_collection_that_changed_differs_by_type_default_and_key(read
         ("ALTER TABLE app.documents NO FORCE ROW LEVEL SECURITY", "documents", "missing_policy"),
         ("ALTER TABLE app.users ALTER role DROP DEFAULT", "users.role", "wrong_default"),
         ("ALTER TABLE app.users ALTER full_name DROP NOT NULL", "users.full_name", "nullable"),
-        ("ALTER TABLE app.documents ALTER status TYPE text", "documents.status", "wrong_type"),
+        ('ALTER TABLE app.documents ALTER status TYPE text COLLATE "C"', "documents.status", "wrong_type"),
         ("ALTER TABLE app.messages DROP CONSTRAINT fk_messages_conversation_id", "messages.conversation_id", "missing_foreign_key"),
         ("ALTER TABLE app.users DROP CONSTRAINT uq_users_username", "users.username", "missing_unique"),
+        ("ALTER TABLE app.messages DROP CONSTRAINT ck_messages_role_in", "messages.ck_messages_role_in", "missing_check"),
+        ("ALTER TABLE app.users ADD CONSTRAINT named CHECK (full_name <> 'x')", "users.named", "extra_check"),
+        ('ALTER TABLE app.users ALTER organization TYPE varchar(255) COLLATE "default"', "users.organization", "wrong_collation"),
     ],
 )
 def test_what_somebody_altered_by_hand_is_said(ready: Target, statement: str, where: str, kind: str):

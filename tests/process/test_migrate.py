@@ -332,18 +332,21 @@ class Traffic:
     def _run(self, url: str, number: int) -> None:
         with httpx2.Client(base_url=url, timeout=20, headers={"X-Client-ID": f"c{number}"}) as client:
             while not self._stop.is_set():
-                started = time.monotonic()
-                made = client.post("/api/db/invoices", json={})
-                found = client.get("/api/db/invoices", params={"limit": 5})
-                for answer in (made, found):
-                    if answer.status_code not in (200, 201):
-                        self.failures.append(answer.text)
+                made = self._told(client.post("/api/db/invoices", json={}))
+                self._told(client.get("/api/db/invoices", params={"limit": 5}))
                 if made.status_code == 201:
-                    changed = client.patch(f"/api/db/invoices/{made.json()['data']['id']}", json={"client_id": f"c{number}"})
-                    if changed.status_code != 200:
-                        self.failures.append(changed.text)
-                self.answers += 2
-                self.slowest = max(self.slowest, time.monotonic() - started)
+                    self._told(client.patch(f"/api/db/invoices/{made.json()['data']['id']}", json={"client_id": f"c{number}"}))
+                # The field whose type changes: it takes numbers, and then texts; a filter on it is always right.
+                if self._told(client.post("/api/db/invoices", json={"number": self.answers}), or_else=422).status_code == 422:
+                    self._told(client.post("/api/db/invoices", json={"number": str(self.answers)}))
+                self._told(client.get("/api/db/invoices", params={"number": "gte.0", "order": "number", "limit": 5}))
+
+    def _told(self, answer: httpx2.Response, *, or_else: int = 200) -> httpx2.Response:
+        if answer.status_code not in (200, 201, or_else):
+            self.failures.append(answer.text)
+        self.answers += 1
+        self.slowest = max(self.slowest, answer.elapsed.total_seconds())
+        return answer
 
 
 class LockWatch:
@@ -406,8 +409,8 @@ def test_no_request_fails_and_no_lock_is_held_for_long_while_a_table_is_migrated
     """A million rows: MIGRATED_ROWS=1000000."""
     traffic, watch = migrate_under_load(postgres_database, portico, int(os.environ.get("MIGRATED_ROWS", "100000")))
     record_property("longest_lock_seconds", round(watch.longest, 3))
-    record_property("slowest_answers_seconds", round(traffic.slowest, 3))
-    print(f"longest lock {watch.longest:.3f} s, slowest answers {traffic.slowest:.3f} s, {traffic.answers} answers")
+    record_property("slowest_answer_seconds", round(traffic.slowest, 3))
+    print(f"longest lock {watch.longest:.3f} s, slowest answer {traffic.slowest:.3f} s, {traffic.answers} answers")
     assert traffic.failures == []
     assert "AccessExclusiveLock" in watch.seen
     assert watch.longest < 1.0

@@ -45,8 +45,9 @@ async def users(postgres_database: PostgresDatabase) -> AsyncIterator[LinkedUser
     catalog = Catalog(1, {collection.name: collection for collection in builtin_collections("main")})
     plans = Plans(lambda: catalog, {"main": engine}, limits=DEFAULT_LIMITS, parse_filter=_no_row_filter, emit=discard)
 
-    async def reload() -> None:
+    async def reload(changed: str | None = None) -> None:
         """Nothing changes here."""
+        del changed
 
     yield LinkedUsers(Documents(plans, Coalescer(discard), cursor_secret=b"secret", reload=reload, emit=discard))
     await engine.close()

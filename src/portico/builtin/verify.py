@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint
-from sqlalchemy.schema import CreateTable
 
 from portico.builtin.declarations import SCHEMA, builtin_collections
 from portico.builtin.init import locate
+from portico.builtin.verify_rules import DIALECTS, rule_differences
 from portico.engines.sql.companions_ddl import companion_metadata
 from portico.engines.sql.ddl import build_metadata, referenced_stubs
+from portico.engines.sql.operations import column_default
 from portico.engines.sql.policies import POLICY
 from portico.model.collection import Collection
 
@@ -86,6 +87,7 @@ def _compare(connection: sa.Connection, inspector: sa.Inspector, table: sa.Table
     for column in table.columns:
         found += _compare_column(connection, table, column, actual.get(column.name))
     found += _missing_keys(inspector, table)
+    found += [Difference(*parts) for parts in rule_differences(connection, table)]
     return found + _missing_indexes(inspector, table)
 
 
@@ -109,9 +111,9 @@ def _compare_column(connection: sa.Connection, table: sa.Table, column: sa.Colum
 
 
 def _expected(connection: sa.Connection, column: sa.Column[object]) -> _Column:
-    dialect = connection.dialect
+    dialect = DIALECTS[connection.dialect.name]
     compiled = str(column.type.compile(dialect=dialect))
-    default = dialect.ddl_compiler(dialect, CreateTable(column.table)).get_column_default_string(column)
+    default = column_default(column, dialect)
     return _Column(_plain_type(compiled, dialect.name), not column.nullable, plain_default(default))
 
 

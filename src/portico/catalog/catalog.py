@@ -14,6 +14,9 @@ from portico.errors import CollectionNotFound, DatabaseUnavailable, PorticoError
 from portico.events import CatalogChanged, Emit
 from portico.model.collection import Collection
 
+_MOST_READINGS = 5
+"""How often a schema is read again that changes while it is read; what was read last is then served, and the next look reads it anew."""
+
 
 @dataclass(frozen=True)
 class Catalog:
@@ -169,11 +172,25 @@ class LiveCatalog:
             self._replace(strict=False)
             return self.current.version != before
 
+    async def look_again(self, changed: str | None = None) -> None:
+        """Read every database anew; or only the one that `changed` names, and only where its fingerprint is another than the known one."""
+        if changed is None:
+            await self.reload(seen=self.current.version)
+        else:
+            await self.refresh(changed)
+
     async def _read(self, name: str) -> None:
         engine = self._databases[name].engine
         # The fingerprint comes first: a change between the two is then seen next time.
         fingerprint = await engine.fingerprint()
-        self._tables[name] = await engine.reflect()
+        tables = await engine.reflect()
+        for _ in range(_MOST_READINGS):
+            # What was read while a table changed may be half of it: a column that is neither what it was nor what it is.
+            now = await engine.fingerprint()
+            if now == fingerprint:
+                break
+            fingerprint, tables = now, await engine.reflect()
+        self._tables[name] = tables
         if isinstance(engine, Remembering):
             documents = await engine.stored_documents()
             self._stored[name] = tuple(declare(document, source=f"{name}: migrations", database=name) for document in documents)

@@ -9,6 +9,7 @@ from portico.model.field import Base, Constraints, Field, FieldType
 
 _TEXTUAL = frozenset({Base.STRING, Base.TEXT, Base.ENUM})
 _WHOLE = frozenset({Base.INTEGER, Base.BIGINT})
+_NUMBERS = _WHOLE | {Base.FLOAT, Base.DECIMAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,10 @@ def _index(index: Index, names: dict[str, str]) -> Index:
 
 
 def _field(declared: Field, found: Field) -> Field:
+    if not (declared.type.array or found.type.array) and _estranged(declared.type.base, found.type.base):
+        # A migration made texts of numbers, or the reverse, and this process has not the declaration that goes with it: its default and its
+        # rules are about values that the column does not hold.
+        return replace(found, name=declared.name, references=declared.references or found.references)
     default = (
         declared.default if declared.default is not None and declared.default.kind != "database" else found.default or declared.default
     )
@@ -74,6 +79,10 @@ def _field(declared: Field, found: Field) -> Field:
         references=declared.references or found.references,
         generated=declared.generated or found.generated,
     )
+
+
+def _estranged(declared: Base, found: Base) -> bool:
+    return (declared in _TEXTUAL and found in _NUMBERS) or (declared in _NUMBERS and found in _TEXTUAL)
 
 
 def _type(declared: FieldType, found: FieldType) -> FieldType:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Protocol, cast
 
 from portico.engines.base import Answer, Call
 from portico.errors import DocumentNotFound, InvalidCursor, PorticoError, SchemaChanged
@@ -29,6 +29,13 @@ from portico.service.plans import Plan, Plans
 MOST_RELOADS = 4
 
 
+class Reload(Protocol):
+    """Reads the catalog anew: always, or where the schema of the database `changed` is another than the one that was read."""
+
+    def __call__(self, changed: str | None = None) -> Awaitable[object]:
+        """Return once the catalog in force is right."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A page, with the limit that it was asked with and the cursor of the next one (None: it was the last)."""
@@ -43,12 +50,11 @@ class Documents:
 
     Args:
         plans: what shapes come to. coalescer: gathers calls. cursor_secret: signs cursors.
-        reload: reads the catalog anew, awaited when a statement finds the schema changed. emit: told of every call.
+        reload: reads the catalog anew, awaited when a statement finds the schema changed; where it may have failed for another reason, with
+            the database whose schema is compared first. emit: told of every call.
     """
 
-    def __init__(
-        self, plans: Plans, coalescer: Coalescer, *, cursor_secret: bytes, reload: Callable[[], Awaitable[object]], emit: Emit
-    ) -> None:
+    def __init__(self, plans: Plans, coalescer: Coalescer, *, cursor_secret: bytes, reload: Reload, emit: Emit) -> None:
         self.plans = plans
         self.coalescer = coalescer
         self.reload = reload
@@ -188,22 +194,23 @@ class Documents:
 
     async def _exported(self, caller: Caller, name: str, asked: Asked, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The chunks of a stream; begun once more with a new catalog where the schema was changed before the first."""
+        collection, seen = self.plans.collection(name), self.plans.version
         for again in (True, False):
             begun = False
             try:
                 async for chunk in stream:
                     begun = True
                     yield chunk
-            except SchemaChanged:
+            except SchemaChanged as error:
                 if begun or not again:
-                    raise
+                    raise (error.otherwise or error) from error.__cause__
+                await self._look_again(error, collection, seen)
             else:
                 return
             finally:
                 # A reader that leaves ends the engine's stream at once, not when it is collected.
                 if isinstance(stream, AsyncGenerator):
                     await stream.aclose()
-            await self.reload()
             stream = self._stream(caller, name, asked)
 
     async def run(self, caller: Caller, prepare: Callable[[], tuple[Plan, tuple[object, ...]]]) -> Answer:
@@ -211,16 +218,25 @@ class Documents:
 
         A migration changes the schema several times in a row, so once more may not be enough.
         """
-        for _ in range(MOST_RELOADS):
+        for again in range(MOST_RELOADS, -1, -1):
+            seen = self.plans.version
             plan, values = prepare()
             try:
                 return await self._run_plan(caller, plan, values)
-            except SchemaChanged:
-                if caller.transaction is not None:
-                    raise
-                await self.reload()
-        plan, values = prepare()
-        return await self._run_plan(caller, plan, values)
+            except SchemaChanged as error:
+                if caller.transaction is not None or not again:
+                    raise (error.otherwise or error) from error.__cause__
+                await self._look_again(error, plan.collection, seen)
+        raise AssertionError("the last round returns or raises")
+
+    async def _look_again(self, error: SchemaChanged, collection: Collection, seen: int) -> None:
+        """Read the catalog anew after a statement failed; raise what the failure means where the schema did not change at all."""
+        if error.otherwise is None:
+            await self.reload()
+            return
+        await self.reload(collection.database)
+        if self.plans.version == seen:
+            raise error.otherwise from error.__cause__
 
     async def _run_plan(self, caller: Caller, plan: Plan, values: tuple[object, ...]) -> Answer:
         started = time.perf_counter()

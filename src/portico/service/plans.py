@@ -91,6 +91,11 @@ class Plans:
         """The collection of that name. Raises CollectionNotFound, DatabaseUnavailable."""
         return self._catalog().find(name)
 
+    @property
+    def version(self) -> int:
+        """The version of the snapshot in force."""
+        return self._catalog().version
+
     def engine(self, collection: Collection) -> Engine:
         """The engine of the collection's database."""
         return self._engines[collection.database]

@@ -6,7 +6,6 @@ batches, and one short transaction swaps the two.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import cast
@@ -18,6 +17,7 @@ from sqlalchemy.schema import AddConstraint, CreateIndex
 from sqlalchemy.sql import quoted_name
 
 from portico.engines.postgres.checks import KINDS, check_name
+from portico.engines.sql.checks import essence
 from portico.engines.sql.identifiers import APP_SCHEMA, quote
 from portico.engines.sql.operations import Step, column_default, column_text, compiled, table_of
 from portico.errors import MigrationError
@@ -258,7 +258,7 @@ def _checks_changed(change: Change, old: Field, new: Field, made: sa.Table, was:
     """Constraints that are other, or new, are added anew; those that are gone are dropped."""
     collection, table = change.new, qualified(change.new)
     before, after = _constraint_texts(old, was, change.checks), _constraint_texts(new, made)
-    changed = [name for name, text in after.items() if _essence(before.get(name)) != _essence(text)]
+    changed = [name for name, text in after.items() if essence(before.get(name)) != essence(text)]
     gone = [name for name in before if name in changed or name not in after]
     if gone:
         dropped = tuple(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {quote(name)}" for name in gone)
@@ -297,17 +297,7 @@ def changed_checks(field: Field, made: sa.Table, known: Mapping[str, str]) -> bo
     wanted = _constraint_texts(field, made)
     had = _constraint_texts(field, made, {(made.schema, made.name): known})
     checks = {name for name in (*wanted, *had) if name.startswith("ck_")}
-    return any(_essence(wanted.get(name)) != _essence(had.get(name)) for name in checks)
-
-
-def _essence(text: str | None) -> str | None:
-    """What a constraint says, without what the database adds when it writes it down."""
-    if text is None:
-        return None
-    plain = re.sub(r"^.*?ADD CONSTRAINT \S+ | NOT VALID$", "", text)
-    # A list of values is written as an array.
-    plain = re.sub(r"= ANY \(ARRAY\[(.*?)\](?:::[a-z ]+\[\])?\)", r"IN (\1)", plain)
-    return re.sub(r"::[a-z ]+(?:\[\])?|[()\"\s]", "", plain)
+    return any(essence(wanted.get(name)) != essence(had.get(name)) for name in checks)
 
 
 def _short(name: str) -> str:

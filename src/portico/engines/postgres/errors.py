@@ -37,6 +37,9 @@ _KEY_COLUMNS = re.compile(r"^Key \(([^)]*)\)")
 SCHEMA_CHANGED = frozenset({"42703", "42P01", "0A000", "26000"})
 """SQLSTATEs that say that a plan is older than the schema: unknown column, unknown table, cached plan, lost prepared statement."""
 
+MAYBE_CHANGED = frozenset({"42804", "42883"})
+"""SQLSTATEs that an older plan meets where a field's type was changed. Where none was, the caller asked for what the type does not have."""
+
 ADMIN_SHUTDOWN = "57P01"
 LOCK_NOT_AVAILABLE = "55P03"
 
@@ -98,7 +101,10 @@ def reported(error: asyncpg.PostgresError, collection: Collection | None, *, del
         kind, text = _ABOUT_FIELDS[state]
         return kind(text.format(_named(fields)), details=details)
     if state in SCHEMA_CHANGED:
-        return SchemaChanged("The table was changed while the call ran.", hint="Try again.")
+        return SchemaChanged(_CHANGED, hint="Try again.")
+    if state in MAYBE_CHANGED:
+        kind, text = _PLAIN[state]
+        return SchemaChanged(_CHANGED, hint="Try again.", otherwise=kind(text))
     known = _PLAIN.get(state) or _PLAIN.get(state[:3]) or _PLAIN.get(state[:2])
     if known is not None:
         kind, text = known
@@ -113,6 +119,7 @@ def duplicate_text(fields: Iterable[str]) -> str:
 
 
 _TAKEN = "A document with this value{} exists already."
+_CHANGED = "The table was changed while the call ran."
 _ABOUT_FIELDS: dict[str, tuple[type[PorticoError], str]] = {
     "23505": (DuplicateDocument, _TAKEN),
     "23P01": (DuplicateDocument, "A document that excludes this one{} exists already."),

@@ -10,7 +10,7 @@ import asyncpg
 
 from portico.engines.base import APART, Answer, Call, Outcome
 from portico.engines.postgres.compiled import PostgresPlan, same_kind
-from portico.engines.postgres.errors import LOCK_NOT_AVAILABLE, LOST, SCHEMA_CHANGED, lost
+from portico.engines.postgres.errors import LOCK_NOT_AVAILABLE, LOST, MAYBE_CHANGED, SCHEMA_CHANGED, lost
 from portico.engines.postgres.execute import needs_transaction, run_alone, run_joint
 from portico.engines.postgres.pool import Connection, Pool, Share
 from portico.engines.postgres.transaction import PostgresTransaction, to_its_end
@@ -146,7 +146,7 @@ class Runner:
         if isinstance(error, DatabaseReadOnly):
             self._pool.moved(connection)
         cause = error.__cause__
-        if isinstance(cause, asyncpg.PostgresError) and cause.sqlstate in SCHEMA_CHANGED:
+        if isinstance(cause, asyncpg.PostgresError) and cause.sqlstate in (SCHEMA_CHANGED | MAYBE_CHANGED):
             # Prepared statements that are older than the schema are thrown away.
             await connection.reload_schema_state()
         return True
@@ -159,6 +159,8 @@ def _is_locked(error: PorticoError) -> bool:
 
 def _refused_one(error: PorticoError) -> bool:
     """Whether the server refused a joint statement for what may be one call's fault, or for a lock that one call waits for."""
-    if not isinstance(error.__cause__, asyncpg.PostgresError) or isinstance(error, StatementTimeout | SchemaChanged | OutcomeUnknown):
+    if isinstance(error, SchemaChanged):
+        return error.otherwise is not None
+    if not isinstance(error.__cause__, asyncpg.PostgresError) or isinstance(error, StatementTimeout | OutcomeUnknown):
         return False
     return _is_locked(error) or not isinstance(error, Unavailable)
