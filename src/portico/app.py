@@ -19,6 +19,7 @@ from portico.api.clients import Clients
 from portico.api.collections import Collections
 from portico.api.control import Control, create_control
 from portico.api.dispatch import Dispatcher
+from portico.api.history import Histories
 from portico.api.middleware.correlation import current as correlation_id
 from portico.api.middleware.faults import where
 from portico.api.middleware.front import Front
@@ -45,6 +46,7 @@ from portico.service.batch import Batches
 from portico.service.coalesce import Coalescer
 from portico.service.documents import Documents
 from portico.service.health import HealthChecks
+from portico.service.history import History
 from portico.service.idempotency import forget_expired
 from portico.service.imports import Imports
 from portico.service.migrations import Migrations
@@ -200,6 +202,7 @@ def assemble(service: Service) -> App:
     imports = Imports(service.writes)
     batches = Batches(service.documents, service.writes, parse=parse_query, life_seconds=settings.transactions.life_seconds)
     collections = Collections(service.documents, service.writes, imports, send_timeout=settings.http.send_timeout_seconds)
+    histories = Histories(History(service.documents, service.writes), collections)
     control = Control(
         authenticator=service.authenticator,
         health=service.health,
@@ -218,6 +221,7 @@ def assemble(service: Service) -> App:
     )
     app: App = Dispatcher(
         collections,
+        histories,
         Clients(collections, service.documents, service.writes, service.authenticator, make_clients=not settings.environment.strict),
         Rest(service.documents, service.writes, service.schemas, service.authenticator),
         BatchCall(batches, service.authenticator, most=settings.transactions.batch_operations),

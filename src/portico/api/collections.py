@@ -60,7 +60,7 @@ class Collections:
                 await self._change(exchange, caller, name, key)
             case "DELETE":
                 self._no_parameters(exchange)
-                etag = await self._etag(exchange, caller, name, key)
+                etag = await self.condition(exchange, caller, name, key)
                 await self._writes.delete(caller, name, key, etag=etag)
                 await exchange.answer(204, b"")
             case _:
@@ -150,14 +150,14 @@ class Collections:
             document = await self._writes.create_at(caller, name, key, body)
             await self.made(exchange, document, f"/api/db/{quote(name, safe='')}", "Document created successfully")
             return
-        etag = await self._etag(exchange, caller, name, key)
+        etag = await self.condition(exchange, caller, name, key)
         change = self._writes.replace if exchange.method == "PUT" else self._writes.update
         document = await change(caller, name, key, body, etag=etag)
         tag = (b"etag", b'"' + (document.etag or "").encode() + b'"')
         message = "Document replaced successfully" if exchange.method == "PUT" else "Document updated successfully"
         await exchange.answer(200, envelope(document.body, message, exchange.correlation_id), JSON, tag, VARY)
 
-    async def _etag(self, exchange: Exchange, caller: Caller, name: str, key: tuple[str, ...]) -> str | None:
+    async def condition(self, exchange: Exchange, caller: Caller, name: str, key: tuple[str, ...]) -> str | None:
         """The hash that the stored document must have. Of several, the one that it has now is what the change is held to."""
         hashes = wanted(exchange.headers.get(b"if-match"))
         if not hashes:

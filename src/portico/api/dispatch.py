@@ -15,6 +15,7 @@ from portico.api.collections import Collections, no_route
 from portico.api.departures import Departures
 from portico.api.errors import error_body, headers_of, status_of
 from portico.api.exchange import JSON, ClientGoneError, Exchange, Receive, Scope, Send, segment
+from portico.api.history import Histories
 from portico.api.render import App
 from portico.api.rest import Rest
 from portico.api.rest.errors import fail as rest_fail
@@ -38,7 +39,7 @@ class Dispatcher:
     """Answers the hot calls.
 
     Args:
-        collections, clients, rest, batch: their handlers. safe_writes: runs those that need a unit of work.
+        collections, histories, clients, rest, batch: their handlers. safe_writes: runs those that need a unit of work.
         authenticator: says who calls. fallback: answers every other path.
         max_body_bytes, max_header_bytes: beyond them 413 and 431. emit: told of every request.
     """
@@ -46,6 +47,7 @@ class Dispatcher:
     def __init__(
         self,
         collections: Collections,
+        histories: Histories,
         clients: Clients,
         rest: Rest,
         batch: BatchCall,
@@ -58,6 +60,7 @@ class Dispatcher:
         emit: Emit,
     ) -> None:
         self._collections = collections
+        self._histories = histories
         self._clients = clients
         self._rest = rest
         self._batch = batch
@@ -144,6 +147,8 @@ class Dispatcher:
             case [call]:
                 if not await self._collections.named(exchange, caller, name, call):
                     await self._collections.one(exchange, caller, name, call)
+            case [key, *call] if await self._histories.handle(exchange, caller, name, key, call):
+                return
             case _:
                 raise no_route("/" + "/".join(segment(part) for part in parts))
 

@@ -283,6 +283,10 @@ class Engine(Protocol):
         """
         ...
 
+    def companion(self, companion: Collection) -> Collection:
+        """A companion table as this database stores it, to be read like a collection."""
+        ...
+
     async def reflect(self) -> tuple[Collection, ...]:
         """Every table and view of the schemas that are served, as discovered collections (undeclared security)."""
         ...

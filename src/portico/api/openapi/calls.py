@@ -115,6 +115,30 @@ def named_calls(described: Described, tag: str) -> dict[str, Json]:
     return calls
 
 
+def version_calls(described: Described, tag: str) -> dict[str, Json]:
+    """The calls below a document's path that are about its versions, by the rest of their path."""
+    calls: dict[str, Json] = {}
+    if not described.collection.versioned:
+        return calls
+    if Permission.READ in described.permissions:
+        kept: Json = {"oneOf": [described.selected, {"type": "null"}]}
+        texts = ("operation", "at", "service", "client_id", "user_id", "correlation_id")
+        about: Json = {name: {"type": ["string", "null"]} for name in texts}
+        version: Json = {"type": "object", "properties": {"version": {"type": "integer"}, **about, "document": kept}}
+        paging = [_parameter("limit", "Versions of the page."), _parameter("cursor", "The `next_cursor` of the page before.")]
+        listed = {"200": _answer("The versions, newest first", {"type": "array", "items": version})}
+        calls["history"] = {"get": _call(f"List the versions of one of {tag}", tag, listed, _READ_ERRORS, parameters=paging)}
+        calls["history/{version}"] = {"get": _call("Get a version", tag, {"200": _answer("The version", version)}, _READ_ERRORS)}
+    if Permission.UPDATE in described.permissions and not described.collection.read_only:
+        number: Json = {"type": "object", "properties": {"version": {"type": "integer", "minimum": 1}}, "required": ["version"]}
+        body: Json = {"required": True, "content": {"application/json": {"schema": number}}}
+        found = {"200": _answer("The document as it is now", described.document), "201": _answer("It had been deleted", described.document)}
+        condition = [_header("If-Match", "The ETag that the document must have.")]
+        errors = (*_WRITE_ERRORS, 412)
+        calls["restore"] = {"post": _call("Set a document back to a version", tag, found, errors, body=body, parameters=condition)}
+    return calls
+
+
 def path_parameter(name: str, description: str) -> Json:
     """A part of the path."""
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "description": description}

@@ -8,7 +8,17 @@ from urllib.parse import quote
 
 from portico.api.errors import STATUS
 from portico.api.openapi.batch import batch_call
-from portico.api.openapi.calls import Described, Json, all_documents, error, named_calls, one_document, path_parameter, reference
+from portico.api.openapi.calls import (
+    Described,
+    Json,
+    all_documents,
+    error,
+    named_calls,
+    one_document,
+    path_parameter,
+    reference,
+    version_calls,
+)
 from portico.api.openapi.fields import document_schema, written_schema
 from portico.api.render import to_json
 from portico.model.collection import Collection
@@ -144,7 +154,11 @@ def _paths(described: Described) -> Json:
     if described.collection.primary_key:
         parts = described.collection.primary_key
         text = "The document's key." if len(parts) == 1 else f"The parts of the key by commas, each percent-encoded: {', '.join(parts)}."
-        paths[f"{base}/{{id}}"] = {"parameters": [path_parameter("id", text)], **one_document(described, name)}
+        key = path_parameter("id", text)
+        paths[f"{base}/{{id}}"] = {"parameters": [key], **one_document(described, name)}
+        for call, operations in version_calls(described, name).items():
+            number = [path_parameter("version", "The version's number.")] if "{version}" in call else []
+            paths[f"{base}/{{id}}/{call}"] = {"parameters": [key, *number], **operations}
     if described.collection.origin == "builtin":
         paths |= _familiar(described, name)
     return paths

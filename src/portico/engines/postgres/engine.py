@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import cast
 
 import asyncpg
@@ -132,6 +133,10 @@ class PostgresEngine:
         """Remove answers of keyed writes that are older than these seconds, unless another node is about it."""
         async with self._asking() as connection:
             return await forget(connection, older_than, most)
+
+    def companion(self, companion: Collection) -> Collection:
+        """The table of the schema `portico`."""
+        return replace(companion, database=self.name)
 
     async def reflect(self) -> tuple[Collection, ...]:
         """Every table and view of the served schemas that the role may read."""

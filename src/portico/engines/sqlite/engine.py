@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -30,6 +30,7 @@ from portico.engines.sqlite.writer import Writer
 from portico.errors import DatabaseUnavailable, PorticoError
 from portico.events import ConnectionFailed, Emit, EngineStarted
 from portico.model.collection import Collection
+from portico.model.companions import for_sqlite
 from portico.query.capabilities import Capability
 from portico.query.limits import MOST_CASCADED
 from portico.query.scoped import ScopedQuery
@@ -287,6 +288,10 @@ class SqliteEngine:
         return PoolStatus(
             2 + idle + busy, 2 - writing + idle, busy + writing, busy + idle, 0, self._threads.waiting + len(self._writer.queue)
         )
+
+    def companion(self, companion: Collection) -> Collection:
+        """The table whose name begins with ``portico_``."""
+        return replace(for_sqlite(companion), database=self.name)
 
     async def reflect(self) -> tuple[Collection, ...]:
         """Every table and view, as discovered collections."""
