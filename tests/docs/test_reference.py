@@ -17,7 +17,7 @@ from portico.query.json_text import read_json
 from portico.query.names import _CASTS
 from portico.settings import load
 from portico.syntax import postgrest
-from portico.syntax.mongo import body, filters
+from portico.syntax.mongo import body, expressions, filters, pipeline
 from portico.syntax.postgrest.filters import _IS, OPERATORS
 from scripts.write_reference import COMMAND, PAGES, REFERENCE, answered
 from tests.docs.pages import DOCS, Block, blocks, pages
@@ -55,6 +55,18 @@ def test_every_operator_and_member_of_a_json_query_is_described():
     text = page("json-query.md")
     words = [*filters._FIELD_OPERATORS, *filters._GROUPS, *body._MEMBERS, *body._INCLUDED_MEMBERS]
     assert [word for word in words if f"`{word}`" not in text] == []
+
+
+def test_every_stage_operator_and_accumulator_of_an_aggregation_is_described():
+    text = page("aggregation.md")
+    words = [f"${name}" for name in (*pipeline.STAGES, *expressions.OPERATORS, *expressions.ACCUMULATORS, *expressions.FORBIDDEN)]
+    assert [word for word in (*words, *expressions.UNITS) if f"`{word}`" not in text] == []
+
+
+def test_the_example_of_an_aggregation_is_understood():
+    example = re.search(r"^    (\{.*?\]\})$", page("aggregation.md"), re.MULTILINE | re.DOTALL)
+    assert example is not None
+    assert len(pipeline.parse_pipeline(read_json(example[1])).pipeline.stages) == 5
 
 
 def test_every_type_and_constraint_is_described():

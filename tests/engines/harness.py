@@ -16,12 +16,27 @@ from portico.model.page import Changed, Document, Page
 from portico.model.scope import EVERYTHING, Scope
 from portico.query import ast
 from portico.query.bind import bind, bind_filter, key_coercers
-from portico.query.bound import BoundQuery, Parameter, Special
+from portico.query.bind_pipeline import bind_pipeline
+from portico.query.bound import BoundQuery, Parameter, Special, coerced
 from portico.query.coerce import json_coercer
 from portico.query.cursor import cursor_state
-from portico.query.scoped import Assignment, Cascade, Change, Count, Create, Delete, Export, GetByKey, ListPage, ScopeRule
+from portico.query.scoped import (
+    Aggregate,
+    Assignment,
+    Cascade,
+    Change,
+    Count,
+    Create,
+    Delete,
+    Export,
+    GetByKey,
+    Limited,
+    ListPage,
+    ScopeRule,
+)
 from portico.service.tenancy import cascades_of, rule_for
 from portico.syntax.mongo import parse as parse_json
+from portico.syntax.mongo import parse_pipeline
 from portico.syntax.postgrest import parse as parse_text
 
 ACTOR = Actor("billing", None, None, "test-correlation")
@@ -102,6 +117,20 @@ class Harness:
         answer = await self.run_one(self.engine.compile(Count(bound, self.rule(name))), self.call(values))
         assert isinstance(answer, Changed)
         return answer.count
+
+    def aggregation(self, name: str, stages: Sequence[Mapping[str, object]]) -> tuple[Aggregate, tuple[object, ...]]:
+        """A scoped aggregation with its values."""
+        parsed = parse_pipeline({"pipeline": list(stages)})
+        bound = bind_pipeline(parsed.pipeline, self.collections[name], resolve=self.resolve)
+        lookups = tuple(Limited(self.rule(lookup.collection.name)) for lookup in bound.pipeline.lookups)
+        return Aggregate(bound.pipeline, self.rule(name), lookups), coerced(bound.sources, bound.coercers, parsed.values)
+
+    async def aggregate(self, name: str, *stages: Mapping[str, object]) -> list[dict[str, Any]]:
+        """What a pipeline answers, numbers with a fraction as they are written."""
+        query, values = self.aggregation(name, stages)
+        answer = await self.run_one(self.engine.compile(query), self.call(values))
+        assert isinstance(answer, Page)
+        return cast("list[dict[str, Any]]", json.loads(answer.body))
 
     async def get(self, name: str, *key: object, query: str = "") -> Document | None:
         """One document by its key."""

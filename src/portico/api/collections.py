@@ -75,6 +75,10 @@ class Collections:
                 parsed = mongo.parse(await exchange.json())
                 asked = Asked(parsed.query, parsed.values, lambda: parsed.query)
                 await self.listed(exchange, await self._documents.list(caller, name, asked))
+            case b"aggregate":
+                exchange.allow("POST")
+                self._no_parameters(exchange)
+                await self._aggregate(exchange, caller, name)
             case b"count":
                 exchange.allow("GET", "HEAD")
                 counted = await self._documents.count(caller, name, exchange.asked(COUNTED))
@@ -91,6 +95,13 @@ class Collections:
             case _:
                 return False
         return True
+
+    async def _aggregate(self, exchange: Exchange, caller: Caller, name: str) -> None:
+        page = await self._documents.aggregate(caller, name, mongo.parse_pipeline(await exchange.json()))
+        message = f"{page.count} results"
+        if page.last is not None:
+            message = f"The first {page.count} results; there are more. Add a $limit, or match less"
+        await exchange.answer(200, envelope(page.body, message, exchange.correlation_id), JSON, VARY, PRIVATE)
 
     # --- answers ---------------------------------------------------------------------------------------------------------
 

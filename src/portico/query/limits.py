@@ -14,6 +14,7 @@ class Limits:
         included_limit: rows of one included to-many relation that asks for no limit.
         max_expressions, max_depth: conditions of a filter, and how deep they nest. max_include_depth: how deep includes nest.
         max_values: values of one `in` list or array.
+        max_aggregated: rows of an aggregation that says how many it wants; without a `$limit` a page's `max_limit`.
     """
 
     default_limit: int = 50
@@ -24,9 +25,16 @@ class Limits:
     max_depth: int = 20
     max_include_depth: int = 5
     max_values: int = 1_000
+    max_aggregated: int = 10_000
 
 
 DEFAULT_LIMITS = Limits()
 
 MOST_CASCADED = 10_000
 """Documents that one delete may touch through its cascades, where nothing else is configured."""
+
+MOST_GATHERED = 1_000
+"""Elements of an array that an aggregation makes: of a group's values, or of related documents."""
+
+MOST_AGGREGATED_BYTES = 16 * 1024 * 1024
+"""How large the answer of an aggregation may be."""

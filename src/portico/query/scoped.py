@@ -10,6 +10,7 @@ from typing import Literal
 
 from portico.model.collection import Collection
 from portico.query.bound import BoundQuery, Parameter, Predicate
+from portico.query.bound_pipeline import BoundPipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,23 @@ class Export:
 
     query: BoundQuery
     rule: ScopeRule
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """How the documents of a collection that is looked up in are limited: to a scope, and by the service's row filters."""
+
+    rule: ScopeRule
+    filter: Predicate | None = None
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """An aggregation, answered as a `Page` without a cursor. `lookups` limit those of the pipeline, in the same order."""
+
+    query: BoundPipeline
+    rule: ScopeRule
+    lookups: tuple[Limited, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,4 +208,4 @@ class Delete:
     belongs: ScopeRule = EverythingRule()
 
 
-ScopedQuery = GetByKey | ListPage | Count | Export | Create | Change | Delete
+ScopedQuery = GetByKey | ListPage | Count | Export | Aggregate | Create | Change | Delete

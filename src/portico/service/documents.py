@@ -21,6 +21,7 @@ from portico.model.identity import Permission
 from portico.model.page import Changed, Document, Page
 from portico.query import ast
 from portico.query.cursor import CursorState, cursor_state, decode, encode, query_tag
+from portico.query.pipeline import ParsedPipeline, shape_text
 from portico.service import tenancy
 from portico.service.caller import ALL, Asked, Caller
 from portico.service.coalesce import Coalescer
@@ -178,6 +179,22 @@ class Documents:
             lane = self.plans.compile(context, "count", tenancy.count(bound.query, context.rule))
             found = Plan(lane, collection, bound.sources, bound.coercers, pattern=str(asked.shape))
             self.plans.keep(caller, collection, "count", asked.shape, found)
+        plan = cast("Plan", found)
+        return plan, plan.values(asked.values)
+
+    async def aggregate(self, caller: Caller, name: str, asked: ParsedPipeline) -> Page:
+        """What a pipeline makes of the documents. It never shares a statement: nothing bounds what it reads but its timeout."""
+        return cast("Page", await self.run(caller, lambda: self._aggregate_plan(caller, name, asked)))
+
+    def _aggregate_plan(self, caller: Caller, name: str, asked: ParsedPipeline) -> tuple[Plan, tuple[object, ...]]:
+        collection = self.plans.collection(name)
+        found = self.plans.find(caller, collection, "aggregate", asked.pipeline)
+        if found is None:
+            context = self.plans.context(caller, collection, Permission.AGGREGATE)
+            scoped, bound = self.plans.bind_pipeline(caller, context, asked.pipeline)
+            lane = self.plans.compile(context, "aggregate", scoped)
+            found = Plan(lane, collection, bound.sources, bound.coercers, pattern=shape_text(asked.pipeline))
+            self.plans.keep(caller, collection, "aggregate", asked.pipeline, found)
         plan = cast("Plan", found)
         return plan, plan.values(asked.values)
 

@@ -15,12 +15,15 @@ from portico.model.collection import Collection
 from portico.model.identity import Permission
 from portico.query import ast
 from portico.query.bind import bind, bind_filter, key_coercers
+from portico.query.bind_pipeline import bind_pipeline
 from portico.query.bound import Bound, BoundQuery, Coercer, Conjunction, Parameter, Predicate
+from portico.query.bound_pipeline import BoundAggregation
 from portico.query.capabilities import Capability
 from portico.query.cursor import CursorState
 from portico.query.limits import Limits
 from portico.query.names import Resolve
-from portico.query.scoped import Assignment, ParentRule, ScopedQuery, ScopeRule
+from portico.query.pipeline import Pipeline
+from portico.query.scoped import Aggregate, Assignment, Limited, ParentRule, ScopedQuery, ScopeRule
 from portico.service import tenancy
 from portico.service.authorize import Access, effective, require
 from portico.service.caller import EVERY_FIELD, Asked, Caller
@@ -156,6 +159,33 @@ class Plans:
             return bound
         both = tuple(item for item in (bound.query.filter, *filters) if item is not None)
         return Bound(replace(bound.query, filter=Conjunction(both)), bound.sources + sources, bound.coercers + coercers)
+
+    def bind_pipeline(self, caller: Caller, context: Context, asked: Pipeline) -> tuple[Aggregate, BoundAggregation]:
+        """Resolve an aggregation for its caller and scope it, with the service's row filters on each of its collections.
+
+        Raises:
+            Forbidden, CollectionNotFound: it looks up in a collection that the caller may not read.
+        """
+        contexts: dict[str, Context] = {}
+
+        def resolve(name: str) -> tuple[Collection, frozenset[str]] | None:
+            found = self._catalog().get(name)
+            if found is None or found.database != context.collection.database:
+                return None
+            contexts[found.name] = self.context(caller, found, Permission.READ)
+            return found, contexts[found.name].access.hidden
+
+        bound = bind_pipeline(asked, context.collection, hidden=context.access.hidden, limits=self.limits, resolve=resolve)
+        pipeline, sources, coercers = bound.pipeline, bound.sources, bound.coercers
+        limits: list[Limited] = []
+        for own in (context, *(contexts[lookup.collection.name] for lookup in pipeline.lookups)):
+            filters, more_sources, more_coercers = self.row_filters(own, len(sources))
+            sources, coercers = sources + more_sources, coercers + more_coercers
+            limits.append(tenancy.limited(own.rule, Conjunction(filters) if filters else None))
+        both = tuple(item for item in (pipeline.filter, limits[0].filter) if item is not None)
+        pipeline = replace(pipeline, filter=Conjunction(both) if both else None)
+        scoped = tenancy.aggregate(pipeline, context.rule, tuple(limits[1:]))
+        return scoped, BoundAggregation(pipeline, sources, coercers)
 
     def row_filters(self, context: Context, first: int) -> tuple[tuple[Predicate, ...], tuple[int, ...], tuple[Coercer, ...]]:
         """The service's row filters on the collection, their parameters beginning at `first`. They may look at hidden fields."""

@@ -9,7 +9,9 @@ from portico.errors import CollectionNotFound, ConfigurationError
 from portico.model.collection import Collection
 from portico.model.scope import Scope
 from portico.query.bound import BoundQuery, Parameter, Predicate
+from portico.query.bound_pipeline import BoundPipeline
 from portico.query.scoped import (
+    Aggregate,
     Assignment,
     Cascade,
     Change,
@@ -19,6 +21,7 @@ from portico.query.scoped import (
     EverythingRule,
     Export,
     GetByKey,
+    Limited,
     ListPage,
     OwnerRule,
     ParentRule,
@@ -96,6 +99,17 @@ def count(query: BoundQuery, rule: ScopeRule) -> Count:
 def export(query: BoundQuery, rule: ScopeRule) -> Export:
     """All that match, in order."""
     return Export(replace(query, limit=None, offset=None, keyset=None, count=None), rule)
+
+
+def aggregate(query: BoundPipeline, rule: ScopeRule, lookups: tuple[Limited, ...]) -> Aggregate:
+    """An aggregation; `lookups` limit the collections that it looks up in, each with the service's row filters."""
+    assert len(lookups) == len(query.lookups), "every collection that is looked up in is limited"
+    return Aggregate(query, rule, lookups)
+
+
+def limited(rule: ScopeRule, predicate: Predicate | None) -> Limited:
+    """How a collection that is looked up in is limited."""
+    return Limited(rule, predicate)
 
 
 def references_of(collection: Collection, assignments: tuple[Assignment, ...], rule: ScopeRule, resolve: Resolve) -> tuple[ParentRule, ...]:

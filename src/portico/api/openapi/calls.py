@@ -104,6 +104,11 @@ def named_calls(described: Described, tag: str) -> dict[str, Json]:
         counted = {"200": _answer("How many match", {"type": "integer", "minimum": 0})}
         calls["query"] = {"post": _call(f"Query {tag} with a JSON body", tag, _page(described), _READ_ERRORS, body=body)}
         calls["count"] = {"get": _call(f"Count {tag}", tag, counted, _READ_ERRORS, parameters=_filters(described))}
+    if Permission.AGGREGATE in described.permissions:
+        pipeline: Json = {"required": True, "content": {"application/json": {"schema": reference("Pipeline")}}}
+        results = {"200": _answer("What the last stage gives", {"type": "array", "items": {"type": "object"}})}
+        errors = (*_READ_ERRORS, 413, 415)
+        calls["aggregate"] = {"post": _call(f"Aggregate {tag} by a pipeline", tag, results, errors, body=pipeline)}
     lines: Json = {"application/x-ndjson": {"schema": {"type": "string"}}}
     if Permission.EXPORT in described.permissions:
         found: Json = {"200": {"description": "A document a line", "content": lines}}

@@ -88,6 +88,19 @@ _SCHEMAS: Json = {
         },
         "additionalProperties": False,
     },
+    "Pipeline": {
+        "type": "object",
+        "properties": {
+            "pipeline": {
+                "type": "array",
+                "maxItems": 50,
+                "items": {"type": "object", "minProperties": 1, "maxProperties": 1},
+                "description": 'MongoDB\'s stages: `[{"$match": {…}}, {"$group": {"_id": "$status", "n": {"$sum": 1}}}]`.',
+            }
+        },
+        "required": ["pipeline"],
+        "additionalProperties": False,
+    },
 }
 _SECURITY: Json = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

@@ -10,13 +10,26 @@ from portico.engines.base import Call
 from portico.engines.postgres.changes import Changes
 from portico.engines.postgres.creates import Creates, key_is_known
 from portico.engines.postgres.grammar import PostgresGrammar
+from portico.engines.postgres.pipelines import aggregate
 from portico.engines.postgres.reads import Reads, parameters_of
 from portico.engines.postgres.statement import Statement
 from portico.engines.postgres.upserts import Upserts
 from portico.model.collection import Collection
 from portico.model.field import FieldType
 from portico.query.limits import MOST_CASCADED
-from portico.query.scoped import Change, Count, Create, Delete, EverythingRule, Export, GetByKey, ListPage, ScopedQuery, SharedRule
+from portico.query.scoped import (
+    Aggregate,
+    Change,
+    Count,
+    Create,
+    Delete,
+    EverythingRule,
+    Export,
+    GetByKey,
+    ListPage,
+    ScopedQuery,
+    SharedRule,
+)
 
 _Manner = Literal["alone", "impatient", "together", "counted", "planned", "locking"]
 
@@ -42,7 +55,8 @@ class PostgresPlan:
     @property
     def collection(self) -> Collection:
         """The collection that it is about."""
-        return self.query.query.collection if isinstance(self.query, GetByKey | ListPage | Count | Export) else self.query.collection
+        query = self.query
+        return query.query.collection if isinstance(query, GetByKey | ListPage | Count | Export | Aggregate) else query.collection
 
     def alone(self, kind: str) -> Statement:
         """The statement of one call whose scope is of this kind."""
@@ -86,7 +100,7 @@ class PostgresPlan:
         assert isinstance(query, Change | Delete), "a read locks nothing"
         return Changes(self.grammar, self.secret).locking(query, kind)
 
-    def _write(self, kind: str, manner: _Manner) -> Statement:
+    def _write(self, kind: str, manner: _Manner) -> Statement:  # noqa: PLR0911 - one for each kind of query
         query, many, impatient = self.query, manner == "together", manner != "alone"
         reads = Reads(self.grammar, self.secret)
         if isinstance(query, ListPage | Count) and manner in {"counted", "planned"}:
@@ -103,6 +117,8 @@ class PostgresPlan:
                 return reads.export(query, kind)
             case Create() if query.on_conflict:
                 return Upserts(self.grammar, self.secret).upsert(query, kind, impatient=impatient)
+            case Aggregate():
+                return aggregate(query, self.grammar, kind)
             case Create():
                 return Creates(self.grammar, self.secret).create(query, kind, skip_conflicts=many, impatient=impatient)
             case Change() | Delete():

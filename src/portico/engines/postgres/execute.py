@@ -14,6 +14,7 @@ from portico.engines.postgres.compiled import PostgresPlan
 from portico.engines.postgres.errors import LOST, duplicate_text, reported
 from portico.engines.postgres.estimates import estimate, set_scope
 from portico.engines.postgres.statement import Statement
+from portico.engines.sql.bounds import answer_too_large, too_many_gathered
 from portico.engines.sql.references import taken, unknown_reference
 from portico.errors import (
     ForeignTenant,
@@ -27,6 +28,7 @@ from portico.errors import (
 from portico.model.page import Changed, Document, Page
 from portico.model.scope import Scope
 from portico.query.scoped import (
+    Aggregate,
     Change,
     Count,
     Create,
@@ -100,6 +102,8 @@ async def run_alone(connection: Connection, plan: PostgresPlan, call: Call, time
             return found if plan.counting == "exact" else replace(found, total=await estimate(connection, plan, call, timeout))
         case Count():
             return Changed(rows[0][0])
+        case Aggregate():
+            return aggregated(rows[0], query, call.scope)
         case Change() | Delete():
             return changed(query, rows, call)
         case _:
@@ -210,6 +214,18 @@ def page(row: asyncpg.Record, query: ListPage, scope: Scope) -> Page:
     if not isinstance(query.rule, SharedRule | EverythingRule):
         in_scope(row["tenants"], scope)
     return Page(row["body"], row["count"], row["last"], row["total"])
+
+
+def aggregated(row: asyncpg.Record, query: Aggregate, scope: Scope) -> Page:
+    """A row as the answer of an aggregation, once the tenants of what went into it were compared with the scope."""
+    limits = (query.rule, *(item.rule for item in query.lookups))
+    if not any(isinstance(rule, EverythingRule) for rule in limits):
+        in_scope(row["tenants"], scope)
+    if row["over"]:
+        raise too_many_gathered()
+    if row["body"] is None:
+        raise answer_too_large()
+    return Page(row["body"], row["count"], "more" if row["more"] else None)
 
 
 def in_scope(tenants: Iterable[str | None] | None, scope: Scope) -> None:

@@ -149,13 +149,14 @@ class PostgresGrammar:
             # The session's time zone is UTC and its date style ISO, so this is what PostgreSQL writes into JSON by itself.
             return cast("Expression", sa.cast(column, _CASTS[target.type.base]) if target.cast else column)
         if target.cast:
-            return cast("Expression", self._shown(sa.cast(column, _CASTS[target.type.base]), FieldType(target.type.base)))
-        return cast("Expression", self._shown(column, target.field.type))
+            return cast("Expression", self.shown(sa.cast(column, _CASTS[target.type.base]), FieldType(target.type.base)))
+        return cast("Expression", self.shown(column, target.field.type))
 
-    def _shown(self, column: sa.ColumnElement[Any], kind: FieldType) -> sa.ColumnElement[Any]:
+    def shown(self, column: sa.ColumnElement[Any], kind: FieldType) -> sa.ColumnElement[Any]:
+        """A value of a type as the answer shows it."""
         if kind.array and kind.base in {Base.DATETIME, Base.BINARY, Base.NATIVE}:
             element = sa.func.unnest(column).column_valued("e")
-            inner = sa.select(sa.func.array_agg(self._shown(element, kind.element))).scalar_subquery()
+            inner = sa.select(sa.func.array_agg(self.shown(element, kind.element))).scalar_subquery()
             return sa.case((column.is_not(None), sa.func.coalesce(inner, sa.literal_column("'{}'::text[]"))))
         if kind.base is Base.DATETIME:
             moment = column if kind.native == "timestamp" else sa.func.timezone(sa.literal_column("'UTC'"), column)

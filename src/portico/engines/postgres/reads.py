@@ -183,7 +183,7 @@ class Reads:
         limit = frame.bind(query.limit)
         rows = self._rows(query, plan.rule, frame).subquery("i")
         bodies = sa.func.array_agg(rows.c.body)
-        joined = sa.func.array_to_string(_slice(bodies, limit), sa.literal_column("','"))
+        joined = sa.func.array_to_string(slice_of(bodies, limit), sa.literal_column("','"))
         counted = sa.func.count()
         keys = [column.key for column in rows.c if column.key.startswith("k")]
         last_values = [_element(sa.func.array_agg(rows.c[name]), limit) for name in keys]
@@ -309,7 +309,8 @@ def pageable(query: BoundQuery) -> bool:
     return bool(query.collection.primary_key) and names >= set(query.collection.primary_key)
 
 
-def _slice(array: ColumnElement[Any], limit: ColumnElement[Any]) -> ColumnElement[Any]:
+def slice_of(array: ColumnElement[Any], limit: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The first `limit` elements of an array."""
     return sa.func.trim_array(array, sa.cast(sa.func.greatest(sa.func.cardinality(array) - limit, ZERO), sa.Integer()))
 
 

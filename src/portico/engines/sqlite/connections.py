@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 
 from portico.engines.sqlite.errors import is_interrupted, translate
 from portico.engines.sqlite.functions import register
+from portico.engines.sqlite.pipeline_functions import register as register_pipeline_functions
 from portico.errors import DatabaseUnavailable, PoolExhausted, StatementTimeout
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ def open_connection(
         if read_only:
             connection.execute("PRAGMA query_only=ON")
         register(connection, secret)
+        register_pipeline_functions(connection)
     except BaseException:
         connection.close()
         raise

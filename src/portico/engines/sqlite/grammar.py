@@ -116,6 +116,10 @@ class SqliteGrammar:
     def _document(column: Expression) -> Expression:
         return sa.case((sa.func.json_valid(column) == sa.literal_column("1"), column))
 
+    def json_at(self, column: Expression, steps: tuple[str | int, ...]) -> Expression:
+        """The JSON text of a place inside of a column's JSON."""
+        return _Place(self._document(column), steps).json()
+
     def _inside(self, target: Target, document: Expression) -> Expression:
         """A place inside of a JSON document, as the type it is compared as; NULL where it is of another JSON type."""
         place = _Place(document, target.steps)

@@ -14,6 +14,7 @@ from portico.engines.base import Answer, Call
 from portico.engines.sql.references import taken, unknown_reference
 from portico.engines.sqlite.companion_rows import Companion, path_of
 from portico.engines.sqlite.errors import DUPLICATE
+from portico.engines.sqlite.pipelines import perform_aggregate
 from portico.engines.sqlite.plan import SqlitePlan
 from portico.engines.sqlite.reads import ReadStatements
 from portico.engines.sqlite.statement import Statement
@@ -29,7 +30,7 @@ from portico.errors import (
 )
 from portico.model.collection import Collection
 from portico.model.page import Changed, Document, Page
-from portico.query.scoped import Cascade, Change, Create, Delete, GetByKey, ListPage, OwnerRule, ParentRule
+from portico.query.scoped import Aggregate, Cascade, Change, Create, Delete, GetByKey, ListPage, OwnerRule, ParentRule
 
 Row = Sequence[Stored]
 
@@ -53,6 +54,8 @@ def perform_read(connection: sqlite3.Connection, plan: SqlitePlan, call: Call, *
     """One call of a read."""
     statements = plan.read(call.scope, safe=safe)
     main = statements.main
+    if isinstance(plan.query, Aggregate):
+        return perform_aggregate(connection, plan.query, statements, call)
     if isinstance(plan.query, GetByKey):
         assert main is not None, "a document is read by a statement"
         row = connection.execute(main.sql, main.arguments(call.values, call.scope)).fetchone()

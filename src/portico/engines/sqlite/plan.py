@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from portico.engines.sqlite.pipelines import compile_aggregate
 from portico.engines.sqlite.reads import ReadStatements, compile_count, compile_export, compile_get, compile_list
 from portico.engines.sqlite.writes import (
     CascadeStatements,
@@ -22,6 +24,7 @@ from portico.query.bound import BoundQuery, Embedded
 from portico.query.capabilities import Capability
 from portico.query.limits import MOST_CASCADED
 from portico.query.scoped import (
+    Aggregate,
     Cascade,
     Change,
     Count,
@@ -83,6 +86,8 @@ class SqlitePlan:
                 return compile_count(self.query, scope)
             case Export():
                 return compile_export(self.query, scope, safe=safe)
+            case Aggregate():
+                return compile_aggregate(self.query, scope, safe=safe)
             case _:
                 raise AssertionError("a write is not a read")
 
@@ -140,6 +145,13 @@ def compile_plan(
         plan = SqlitePlan(query, query.query.collection, has_triggers, scoped=_depends_on_scope(query.rule, query.query))
         if isinstance(query, ListPage) and query.query.count == "planned":
             raise NotSupported(Capability.PLANNED_COUNT, "sqlite")
+        plan.read(_ANY)
+        return plan
+    if isinstance(query, Aggregate):
+        rules = (query.rule, *(item.rule for item in query.lookups))
+        scoped = any(_depends_on_scope(rule, None) for rule in rules)
+        # It may look at every document, so it never runs on the loop.
+        plan = SqlitePlan(query, query.query.collection, has_triggers, scoped=scoped, slow_until=math.inf)
         plan.read(_ANY)
         return plan
     if query.audit and Capability.AUDIT not in capabilities:

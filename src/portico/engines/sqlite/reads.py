@@ -31,6 +31,7 @@ class ReadStatements:
         main: the statement of documents (None for a count alone). total: the statement that counts all that match, if it was asked for.
         carried: what each row carries, to be compared with the call's scope.
         ordered: the types of the ordering values that follow, for the cursor. etag: whether rows have the content's hash.
+        pairs: of an aggregation, what the smallest and largest carried values of each of its collections are compared with.
     """
 
     main: Statement | None
@@ -38,6 +39,7 @@ class ReadStatements:
     carried: Carried | None
     ordered: tuple[FieldType, ...] = ()
     etag: bool = False
+    pairs: tuple[Carried | None, ...] = ()
 
 
 def owner_rule(rule: ScopeRule) -> OwnerRule | None:

@@ -58,7 +58,7 @@ def sortable_json(value: object) -> str:
 
     Behind its last tab stands the value itself.
     """
-    plain = _normal(value)
+    plain = plain_json(value)
     whole = _write(plain)
     match plain:
         case bool():
@@ -73,12 +73,12 @@ def sortable_json(value: object) -> str:
             return f"5\t{whole}"
 
 
-def _normal(value: object) -> object:
-    """Numbers that are equal in one form: 1.0 is 1."""
+def plain_json(value: object) -> object:
+    """A JSON value in which numbers that are equal in one form: 1.0 is 1."""
     if isinstance(value, dict):
-        return {key: _normal(item) for key, item in value.items()}
+        return {key: plain_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_normal(item) for item in value]
+        return [plain_json(item) for item in value]
     if isinstance(value, Decimal) and value.is_finite():
         return int(value) if value == value.to_integral_value() and value.adjusted() < _MOST_DIGITS else value.normalize()
     return value
