@@ -56,6 +56,7 @@ from portico.service.plans import Plans
 from portico.service.schemas import Schemas
 from portico.service.sequencer import Sequencer
 from portico.service.units import Units
+from portico.service.upserts import Upserts
 from portico.service.writes import Writes
 from portico.settings import Settings, load
 from portico.store.connect import open_reader
@@ -201,7 +202,8 @@ def assemble(service: Service) -> App:
     settings = service.settings
     imports = Imports(service.writes)
     batches = Batches(service.documents, service.writes, parse=parse_query, life_seconds=settings.transactions.life_seconds)
-    collections = Collections(service.documents, service.writes, imports, send_timeout=settings.http.send_timeout_seconds)
+    upserts = Upserts(service.documents, service.writes)
+    collections = Collections(service.documents, service.writes, upserts, imports, send_timeout=settings.http.send_timeout_seconds)
     histories = Histories(History(service.documents, service.writes), collections)
     control = Control(
         authenticator=service.authenticator,

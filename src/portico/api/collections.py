@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import orjson
 
+from portico.api import creating
 from portico.api.conditions import is_known, wanted
 from portico.api.exchange import JSON, PRIVATE, VARY, Exchange, key_of
 from portico.api.render import envelope, page_part
@@ -16,6 +17,7 @@ from portico.model.page import Changed, Document
 from portico.service.caller import Asked, Caller
 from portico.service.documents import Documents, Listed
 from portico.service.imports import Imports
+from portico.service.upserts import Upserts
 from portico.service.writes import Writes
 from portico.syntax import mongo, postgrest
 
@@ -30,9 +32,10 @@ class Collections:
     `send_timeout` is how many seconds an export waits for a caller who does not read.
     """
 
-    def __init__(self, documents: Documents, writes: Writes, imports: Imports, *, send_timeout: float) -> None:
+    def __init__(self, documents: Documents, writes: Writes, upserts: Upserts, imports: Imports, *, send_timeout: float) -> None:
         self._documents = documents
         self._writes = writes
+        self._upserts = upserts
         self._imports = imports
         self._send_timeout = send_timeout
 
@@ -132,27 +135,50 @@ class Collections:
     async def create(
         self, exchange: Exchange, caller: Caller, name: str, *, base: str = "", message: str = "Document created successfully"
     ) -> None:
-        """Create one document, or an array of them. `base` is the address below which a new one is found."""
-        self._no_parameters(exchange)
+        """Create one document, or an array of them; with `on_conflict` or a resolution, upsert. A new one is found below `base`."""
+        asked = creating.asked(exchange)
         body = await exchange.json()
-        if isinstance(body, list):
-            await self.all_made(exchange, await self._writes.create_all(caller, name, body))
+        base = base or f"/api/db/{quote(name, safe='')}"
+        if asked is not None and asked.how is not None:
+            await self._upsert(exchange, caller, name, body, asked, base, message)
             return
-        document = await self._writes.create(caller, name, body)
-        await self.made(exchange, document, base or f"/api/db/{quote(name, safe='')}", message)
+        if isinstance(body, list):
+            bodies = body if asked is None else self._upserts.chosen(caller, name, body, asked.members).bodies
+            await self.all_made(exchange, await self._writes.create_all(caller, name, bodies), asked)
+            return
+        if asked is not None:
+            body = self._upserts.chosen(caller, name, [body], asked.members).bodies[0]
+        await self.made(exchange, await self._writes.create(caller, name, body), base, message, asked)
+
+    async def _upsert(
+        self, exchange: Exchange, caller: Caller, name: str, body: object, asked: creating.Asked, base: str, message: str
+    ) -> None:
+        assert asked.how is not None, "a plain create meets nothing"
+        if isinstance(body, list):
+            await creating.upserted(exchange, await self._upserts.upsert_all(caller, name, body, asked.how, asked.members), asked)
+            return
+        document = await self._upserts.upsert(caller, name, body, asked.how, asked.members)
+        if document is not None and document.created:
+            await self.made(exchange, document, base, message, asked)
+        else:
+            await creating.merged(exchange, document, asked)
 
     @staticmethod
-    async def all_made(exchange: Exchange, made: Sequence[Document]) -> None:
+    async def all_made(exchange: Exchange, made: Sequence[Document], asked: creating.Asked | None = None) -> None:
         """Answer documents that were created together, in order."""
         text = "[" + ",".join(document.body for document in made) + "]"
-        await exchange.answer(201, envelope(text, f"{len(made)} documents created successfully", exchange.correlation_id), JSON, VARY)
+        applied = asked.applied_header if asked is not None else ()
+        body = envelope(text, f"{len(made)} documents created successfully", exchange.correlation_id)
+        await exchange.answer(201, body, JSON, VARY, *applied)
 
     @staticmethod
-    async def made(exchange: Exchange, document: Document, base: str, message: str) -> None:
+    async def made(exchange: Exchange, document: Document, base: str, message: str, asked: creating.Asked | None = None) -> None:
         """Answer a document that was created."""
         location = f"{base}/{quote(document.key or '', safe=',%')}".encode()
         tag = (b"etag", b'"' + (document.etag or "").encode() + b'"')
-        await exchange.answer(201, envelope(document.body, message, exchange.correlation_id), JSON, (b"location", location), tag, VARY)
+        applied = asked.applied_header if asked is not None else ()
+        body = envelope(document.body, message, exchange.correlation_id)
+        await exchange.answer(201, body, JSON, (b"location", location), tag, VARY, *applied)
 
     async def _change(self, exchange: Exchange, caller: Caller, name: str, key: tuple[str, ...]) -> None:
         self._no_parameters(exchange)

@@ -22,6 +22,7 @@ from portico.service.coalesce import Lane
 from portico.service.documents import Documents
 from portico.service.passwords import Passwords
 from portico.service.plans import Context, Plan
+from portico.service.together import placed
 from portico.service.validate import (
     Body,
     Writer,
@@ -115,7 +116,7 @@ class Writes:
 
         Raises as the write itself for a caller without the permission, before anything is hashed; ConstraintViolated, WrongType.
         """
-        collection = self._writable(name)
+        collection = self.writable(name)
         if not collection.security.passwords:
             return body
         context = self._plans.context(caller, collection, permission)
@@ -141,12 +142,12 @@ class Writes:
 
     def engine_of(self, name: str) -> Engine:
         """The engine behind a collection that can be written."""
-        return self._plans.engine(self._writable(name))
+        return self._plans.engine(self.writable(name))
 
     async def create_at(self, caller: Caller, name: str, key: tuple[str, ...], body: object) -> Document:
         """Create the document of this key, only where there is none (`PUT` with ``If-None-Match: *``). Raises PreconditionFailed."""
         fields = dict(object_body(body))
-        collection = self._writable(name)
+        collection = self.writable(name)
         if len(key) != len(collection.primary_key):
             raise DocumentNotFound("There is no such document.")
         for part, field in zip(key, collection.key_fields, strict=True):
@@ -171,12 +172,13 @@ class Writes:
         groups: dict[int, tuple[WritePlan, list[int], list[Call]]], answers: list[Document | None], transaction: Transaction
     ) -> None:
         for plan, places, calls in groups.values():
-            made = await transaction.run_all(plan.lane.plan, calls, timeout=plan.lane.timeout)
+            with placed(places):
+                made = await transaction.run_all(plan.lane.plan, calls, timeout=plan.lane.timeout)
             for place, answer in zip(places, made, strict=True):
                 answers[place] = cast("Document", answer)
 
     def _create_plan(self, caller: Caller, name: str, names: tuple[str, ...], wish: ast.Query) -> WritePlan:
-        collection = self._writable(name)
+        collection = self.writable(name)
         shape = names if wish is EVERY_FIELD else (names, wish)
         found = self._plans.find(caller, collection, "create", shape)
         if found is not None:
@@ -210,7 +212,7 @@ class Writes:
     async def replace(self, caller: Caller, name: str, key: tuple[str, ...], body: object, *, etag: str | None = None) -> Document:
         """Set every field that the caller may write: what `body` leaves out becomes its default, or null."""
         fields = dict(object_body(body))
-        collection = self._writable(name)
+        collection = self.writable(name)
         if collection.security.passwords:
             fields = dict(await self.conceal(caller, name, fields, Permission.UPDATE))
         for part, field in zip(key, collection.key_fields, strict=False):
@@ -222,7 +224,7 @@ class Writes:
         self, caller: Caller, name: str, key: tuple[str, ...], complete: Callable[[Context], Body], *, etag: str | None
     ) -> Document:
         def prepare() -> tuple[Plan, tuple[object, ...]]:
-            collection = self._writable(name)
+            collection = self.writable(name)
             context = self._plans.context(caller, collection, Permission.UPDATE)
             fields = complete(context)
             plan = self._change_plan(caller, context, tuple(fields), conditional=etag is not None)
@@ -248,7 +250,7 @@ class Writes:
         if not writer.assignments:
             raise InvalidParameter("The body changes nothing.", hint="Name at least one field.")
         query = tenancy.change(
-            collection, writer.assignments, context.rule, key=key, predicate=_all(filters), etag=etag,
+            collection, writer.assignments, context.rule, key=key, predicate=all_of(filters), etag=etag,
             answer=self._plans.visible(context), audit=context.audit, versioned=context.versioned,
             belongs=context.belongs,
             references=self._plans.references(context, writer.assignments),
@@ -272,7 +274,7 @@ class Writes:
             fields = await self.conceal(caller, name, fields, Permission.UPDATE)
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
-            collection = self._writable(name)
+            collection = self.writable(name)
             context = self._plans.context(caller, collection, Permission.UPDATE)
             predicate, coercers, values = self._where(context, query, asked, most)
             writer = change_writer(collection, context.access, tuple(fields), caller.scope, self._plans.limits, len(values))
@@ -295,7 +297,7 @@ class Writes:
         """Delete one document, and what its references say of others. Raises DocumentNotFound, PreconditionFailed, ReferencedDocument."""
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
-            collection = self._writable(name)
+            collection = self.writable(name)
             plan = self._delete_plan(caller, collection, conditional=etag is not None)
             condition = () if etag is None else (etag,)
             filters = tuple([coerce(None) for coerce in plan.coercers])
@@ -314,7 +316,7 @@ class Writes:
         filters, _, filter_coercers = self._plans.row_filters(context, len(key) + (1 if conditional else 0))
         cascades = tenancy.cascades_of(collection, self._plans.collections(), self._plans.audited)
         query = tenancy.delete(
-            collection, context.rule, key=key, predicate=_all(filters), etag=etag,
+            collection, context.rule, key=key, predicate=all_of(filters), etag=etag,
             audit=context.audit, versioned=context.versioned,
             belongs=context.belongs, cascades=cascades,
         )  # fmt: skip
@@ -329,7 +331,7 @@ class Writes:
         query = _only_filter(asked.parse())
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
-            collection = self._writable(name)
+            collection = self.writable(name)
             context = self._plans.context(caller, collection, Permission.DELETE)
             predicate, coercers, values = self._where(context, query, asked, most)
             cascades = tenancy.cascades_of(collection, self._plans.collections(), self._plans.audited)
@@ -353,11 +355,12 @@ class Writes:
         bound = bind_filter(query.filter, context.collection, hidden=context.access.hidden, limits=self._plans.limits)
         filters, _, coercers = self._plans.row_filters(context, len(bound.sources))
         values = (*bound.values(asked.values), *(coerce(None) for coerce in coercers))
-        both = _all((bound.predicate, *filters))
+        both = all_of((bound.predicate, *filters))
         assert both is not None, "there is at least the caller's own filter"
         return both, (*bound.coercers, *coercers), values if most is None else (*values, most)
 
-    def _writable(self, name: str) -> Collection:
+    def writable(self, name: str) -> Collection:
+        """The collection, where documents of it are written. Raises NotSupported, CollectionNotFound."""
         collection = self._plans.collection(name)
         if collection.read_only:
             why = "a view" if collection.kind == "view" else "without a primary key"
@@ -374,7 +377,7 @@ def _limit(coercers: tuple[Coercer, ...], most: int | None) -> Parameter | None:
     return Parameter(len(coercers), Special.COUNT) if most is not None else None
 
 
-def _all(predicates: tuple[Predicate, ...]) -> Predicate | None:
+def all_of(predicates: tuple[Predicate, ...]) -> Predicate | None:
     if not predicates:
         return None
     return predicates[0] if len(predicates) == 1 else Conjunction(predicates)

@@ -62,7 +62,16 @@ class SqliteTransaction:
         """Run the calls of one plan one after the other; raises the first error."""
         async with self._turn:
             seconds = self._timeout if timeout is None else timeout
-            return [await self._run(cast("SqlitePlan", plan), call, seconds) for call in calls]
+            if len(calls) == 1:
+                return [await self._run(cast("SqlitePlan", plan), calls[0], seconds)]
+            return [await self._run_at(place, cast("SqlitePlan", plan), call, seconds) for place, call in enumerate(calls)]
+
+    async def _run_at(self, place: int, plan: SqlitePlan, call: Call, timeout: float) -> Answer:
+        try:
+            return await self._run(plan, call, timeout)
+        except PorticoError as error:
+            error.details.setdefault("index", place)
+            raise
 
     async def _run(self, plan: SqlitePlan, call: Call, timeout: float) -> Answer:
         self._check()
