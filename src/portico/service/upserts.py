@@ -179,7 +179,7 @@ class Upserts:
 
 
 def grouped(bodies: Sequence[Body], prepare: Callable[[Body], tuple[UpsertPlan, Call]]) -> list[Group]:
-    """The bodies by their plans, each unique value once. Raises what `prepare` raises, with the body's index, and for one that comes twice."""
+    """The bodies by their plans, each unique value once. Raises with the body's index, also for one that comes twice."""
     groups: dict[int, Group] = {}
     seen: dict[tuple[object, ...], int] = {}
     for place, fields in enumerate(bodies):
