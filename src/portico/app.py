@@ -29,6 +29,7 @@ from portico.api.render import App, Receive, Scope, Send
 from portico.api.rest import Rest
 from portico.api.routes import ROUTERS
 from portico.api.safe_writes import SafeWrites
+from portico.api.transactions import TransactionCalls
 from portico.catalog.catalog import LiveCatalog, Served
 from portico.catalog.watch import watch
 from portico.engines.base import Engine
@@ -55,6 +56,9 @@ from portico.service.passwords import Passwords
 from portico.service.plans import Plans
 from portico.service.schemas import Schemas
 from portico.service.sequencer import Sequencer
+from portico.service.transactions.held import Limits as TransactionLimits
+from portico.service.transactions.ids import Holder
+from portico.service.transactions.registry import Transactions
 from portico.service.units import Units
 from portico.service.upserts import Upserts
 from portico.service.writes import Writes
@@ -86,6 +90,7 @@ class Service:
     migrations: Migrations
     sequencers: tuple[Sequencer, ...]
     units: Units
+    transactions: Transactions
     emit: Emit
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -112,7 +117,8 @@ class Service:
         self.tasks.append(asyncio.create_task(expired, name="portico-forget-expired"))
 
     async def close(self) -> None:
-        """Stop watching, and close every connection once what runs has ended."""
+        """Roll back what is open, stop watching, and close every connection once what runs has ended."""
+        await self.transactions.close()
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -188,6 +194,14 @@ def build(settings: Settings, emit: Emit) -> Service:
         migrations=Migrations(LazyMigrators(settings, catalog), refresh=catalog.refresh),
         sequencers=_sequencers(settings, engines, emit),
         units=Units(engines, reload=documents.reload),
+        transactions=Transactions(
+            engines,
+            main=main_database(settings),
+            key=settings.derive_key("transaction"),
+            holder=Holder("", os.urandom(8).hex()),
+            limits=_transaction_limits(settings),
+            emit=emit,
+        ),
         emit=emit,
     )
 
@@ -229,6 +243,7 @@ def assemble(service: Service) -> App:
         BatchCall(batches, service.authenticator, most=settings.transactions.batch_operations),
         SafeWrites(service.units, life_seconds=settings.transactions.idempotency_hours * 3600),
         service.authenticator,
+        TransactionCalls(service.transactions, service.authenticator, _alone),
         fallback=front,
         max_body_bytes=http.max_body_bytes,
         max_header_bytes=http.max_header_bytes,
@@ -335,6 +350,22 @@ def _limits(settings: Settings) -> Limits:
         max_include_depth=limits.include_depth,
         max_values=limits.in_values,
     )
+
+
+def _transaction_limits(settings: Settings) -> TransactionLimits:
+    transactions = settings.transactions
+    return TransactionLimits(
+        idle=transactions.idle_seconds,
+        life=transactions.life_seconds,
+        exclusive_idle=transactions.embedded_idle_seconds,
+        exclusive_life=transactions.embedded_life_seconds,
+        waits=settings.databases[main_database(settings)].pool_settings.timeout_seconds,
+    )
+
+
+async def _alone(node: str, worker: str, scope: Scope, receive: Receive | None, send: Send) -> bool:  # noqa: ARG001
+    """Nobody else can be reached."""
+    return False
 
 
 def _authenticator(settings: Settings, documents: Documents, emit: Emit) -> Authenticator:

@@ -12,7 +12,7 @@
     │   ├── Forbidden                   the caller may not do this
     │   │   └── HiddenField  ReadOnlyField  ForeignTenant
     │   ├── NotFound
-    │   │   └── CollectionNotFound  DocumentNotFound  RouteNotFound
+    │   │   └── CollectionNotFound  DocumentNotFound  RouteNotFound  TransactionNotFound
     │   ├── MethodNotAllowed  NotAcceptable  UnsupportedMediaType  BodyTooLarge  HeadersTooLarge
     │   ├── Conflict                    the stored state forbids it
     │   │   └── DuplicateDocument  ReferencedDocument  RequestInFlight  StaleSnapshot  MissingDependency
@@ -173,6 +173,12 @@ class RouteNotFound(NotFound):
     """No call has this path."""
 
     code = "route_not_found"
+
+
+class TransactionNotFound(NotFound):
+    """No transaction of this caller has that id: it was made up or changed, or another service or client began it."""
+
+    code = "transaction_not_found"
 
 
 class MethodNotAllowed(RequestError):

@@ -79,6 +79,27 @@ class TransactionFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionBegan:
+    """A service opened an interactive transaction."""
+
+    database: str
+    service: str
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionEnded:
+    """An interactive transaction ended: `state` as its callers see it, and why. `duration` in seconds from its begin."""
+
+    database: str
+    service: str
+    state: str
+    reason: str
+    duration: float
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class PoolWaited:
     """A call waited for a connection, in seconds."""
 
@@ -137,6 +158,8 @@ Event = (
     | EngineStarted
     | ConnectionFailed
     | TransactionFailed
+    | TransactionBegan
+    | TransactionEnded
     | PoolWaited
     | PoolExhaustedEvent
     | PlanMade

@@ -20,6 +20,7 @@ from portico.api.render import App
 from portico.api.rest import Rest
 from portico.api.rest.errors import fail as rest_fail
 from portico.api.safe_writes import KEY, PREFER, WRITES, SafeWrites
+from portico.api.transactions import NAME, TransactionCalls
 from portico.errors import HeadersTooLarge, InternalError, PorticoError
 from portico.events import Emit, InternalFault, RequestEnded
 from portico.service.authenticate import Authenticator
@@ -33,13 +34,15 @@ _REST = frozenset({"/rest/v1", "/rest/v1/rpc"})
 """The routes whose answers and errors are PostgREST's."""
 
 BATCH = "/api/db/transaction"
+TRANSACTION = "/api/db/transaction/{id}"
 
 
 class Dispatcher:
     """Answers the hot calls.
 
     Args:
-        collections, histories, clients, rest, batch: their handlers. safe_writes: runs those that need a unit of work.
+        collections, histories, clients, rest, batch, transactions: their handlers.
+        safe_writes: runs those that need a unit of work.
         authenticator: says who calls. fallback: answers every other path.
         max_body_bytes, max_header_bytes: beyond them 413 and 431. emit: told of every request.
     """
@@ -53,6 +56,7 @@ class Dispatcher:
         batch: BatchCall,
         safe_writes: SafeWrites,
         authenticator: Authenticator,
+        transactions: TransactionCalls,
         *,
         fallback: App,
         max_body_bytes: int,
@@ -66,6 +70,7 @@ class Dispatcher:
         self._batch = batch
         self._safe_writes = safe_writes
         self._authenticator = authenticator
+        self._transactions = transactions
         self._fallback = fallback
         self._max_body_bytes = max_body_bytes
         self._max_header_bytes = max_header_bytes
@@ -89,7 +94,9 @@ class Dispatcher:
         self._departures.enter(exchange)
         try:
             self._check_size(exchange, path)
-            if route == BATCH or (exchange.method in WRITES and (KEY in exchange.headers or PREFER in exchange.headers)):
+            if NAME in exchange.headers and route != TRANSACTION:
+                await self._transactions.inside(exchange, lambda: self._handle(exchange, route, parts), alone=route == BATCH)
+            elif route == BATCH or (exchange.method in WRITES and (KEY in exchange.headers or PREFER in exchange.headers)):
                 await self._safe_writes.run(exchange, lambda: self._handle(exchange, route, parts), always=route == BATCH)
             else:
                 await self._handle(exchange, route, parts)
@@ -114,15 +121,17 @@ class Dispatcher:
     def _route(parts: list[bytes]) -> str | None:
         """Which hot call a path is, as its route's name for logs and metrics; None for the control plane's."""
         first, length = parts[0], len(parts)
-        if first == b"api" and length > 2 and parts[1] == b"db" and parts[2] not in RESERVED and parts[2]:
-            return "/api/db/{collection}" if length == 3 else "/api/db/{collection}/{id}"
+        if first == b"api" and length > 2 and parts[1] == b"db" and parts[2]:
+            if parts[2] not in RESERVED:
+                return "/api/db/{collection}" if length == 3 else "/api/db/{collection}/{id}"
+            if parts[2] == b"transaction":
+                return BATCH if length == 3 else TRANSACTION
+            return None
         if first == b"clients":
             return "/clients"
         if first == b"rest" and length > 2 and parts[1] == b"v1":
             return "/rest/v1/rpc" if parts[2] == b"rpc" and length > 3 else "/rest/v1"
-        if first == b"events":
-            return "/events"
-        return BATCH if parts == [b"api", b"db", b"transaction"] else None
+        return "/events" if first == b"events" else None
 
     async def _handle(self, exchange: Exchange, route: str, parts: list[bytes]) -> None:
         if parts[-1] == b"":
@@ -138,6 +147,9 @@ class Dispatcher:
             return
         if route == BATCH:
             await self._batch.run(exchange)
+            return
+        if route == TRANSACTION:
+            await self._transactions.handle(exchange, parts[3:])
             return
         caller = await exchange.caller(self._authenticator)
         name = segment(parts[2])

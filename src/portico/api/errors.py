@@ -33,6 +33,7 @@ STATUS: dict[type[PorticoError], int] = {
     e.CollectionNotFound: 404,
     e.DocumentNotFound: 404,
     e.RouteNotFound: 404,
+    e.TransactionNotFound: 404,
     e.MethodNotAllowed: 405,
     e.NotAcceptable: 406,
     e.UnsupportedMediaType: 415,

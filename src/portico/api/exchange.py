@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from portico.api.middleware.correlation import HEADER, CorrelationIds, current
@@ -44,6 +44,14 @@ class ClientGoneError(Exception):
     """The caller closed the connection before its body had arrived, or no longer reads: there is nobody to answer."""
 
 
+class Joins(Protocol):
+    """What a call is to run in, an open transaction, which it joins once it is known who calls."""
+
+    async def join(self, caller: Caller) -> None:
+        """Set the caller's transaction, in turn. Raises what keeps the call out of it."""
+        ...
+
+
 class Exchange:
     """One request. `method` and `headers` (names in lower case) are plain; `client_id` is known once `caller` is; the rest is read late.
 
@@ -57,6 +65,7 @@ class Exchange:
         "gone",
         "headers",
         "identity",
+        "joining",
         "max_body_bytes",
         "method",
         "reading",
@@ -82,6 +91,7 @@ class Exchange:
         self.identity: Identity | None = None
         self.client_id: str | None = None
         self.transaction: Transaction | None = None
+        self.joining: Joins | None = None
         self.correlation_id = _correlation_ids.choose(self.headers.get(HEADER))
         current.set(self.correlation_id)  # for what the engines tell of this request
 
@@ -103,7 +113,10 @@ class Exchange:
         )
         self.client_id = scope.clients[0] if len(scope.clients) == 1 else None
         actor = Actor(identity.service, self.client_id, scope.users[0] if scope.users else None, self.correlation_id)
-        return Caller(identity, scope, actor, self.transaction)
+        caller = Caller(identity, scope, actor, self.transaction)
+        if self.joining is not None:
+            await self.joining.join(caller)
+        return caller
 
     def begin_again(self, transaction: Transaction, receive: Receive, send: Send) -> None:
         """Have a handler run inside of a transaction, from the beginning of the body, with its answer going to `send`."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, Protocol, runtime_checkable
+from uuid import UUID
 
 from portico.errors import PorticoError
 from portico.model.collection import Collection
@@ -183,6 +184,10 @@ class Transaction(Protocol):
         """
         ...
 
+    def stream(self, plan: Compiled, call: Call) -> AsyncIterator[bytes]:
+        """Run an `Export` inside: chunks of NDJSON, as `Engine.stream` gives them."""
+        ...
+
     async def savepoint(self, name: str) -> None:
         """Set a savepoint."""
         ...
@@ -223,6 +228,71 @@ class Forgetting(Protocol):
 
     async def forget_keys(self, older_than: float, most: int) -> int:
         """Remove at most `most` answers older than these seconds; how many. None where another node is about it."""
+        ...
+
+
+class InteractiveTransaction(Transaction, Protocol):
+    """A transaction that its caller holds open over many calls: what a call wrote is undone when it fails, and the rest stays."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether it keeps all others from writing, as the writer of an SQLite file does."""
+        ...
+
+    @property
+    def excludes(self) -> bool:
+        """Whether its first write makes it `exclusive`."""
+        ...
+
+    @property
+    def failure(self) -> str | None:
+        """Why it cannot go on, as a stable word; None where it can."""
+        ...
+
+    def begin_call(self) -> None:
+        """What runs from here on belongs to one call."""
+        ...
+
+    async def undo_call(self) -> None:
+        """Undo what was done since `begin_call`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """An interactive transaction as the ledger names it: its id, the service that began it, and who holds it."""
+
+    id: UUID
+    service: str
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """What the ledger says of a transaction: ``started``, ``committed``, ``rolled_back``, ``failed`` or ``expired``, and why."""
+
+    state: str
+    reason: str | None = None
+
+
+@runtime_checkable
+class Interactive(Protocol):
+    """An engine whose transactions can be held open over many calls, with a ledger that says how they ended."""
+
+    async def begin_interactive(self, entry: LedgerEntry, isolation: Isolation, *, read_only: bool) -> InteractiveTransaction:
+        """Open a transaction and record it. Raises PoolExhausted, DatabaseUnavailable."""
+        ...
+
+    async def recorded(self, id: UUID) -> LedgerState | None:  # noqa: A002 - what it is called everywhere
+        """What the ledger says, after a commit whose answer was lost too; None where it holds nothing of the transaction."""
+        ...
+
+    async def record_end(self, entry: LedgerEntry, state: str, reason: str) -> None:
+        """Record how a transaction ended."""
+        ...
+
+    async def forget_ended(self, seconds: float) -> None:
+        """Remove what is recorded of transactions that began longer ago."""
         ...
 
 
@@ -316,8 +386,12 @@ __all__ = [
     "Engine",
     "Forgetting",
     "Health",
+    "Interactive",
+    "InteractiveTransaction",
     "Isolation",
     "Keyed",
+    "LedgerEntry",
+    "LedgerState",
     "Measuring",
     "Outcome",
     "PoolStatus",

@@ -9,6 +9,7 @@ class Capability(StrEnum):
     """What an engine can do beyond plain reads and writes."""
 
     TRANSACTIONS = "transactions"
+    INTERACTIVE_TRANSACTIONS = "interactive_transactions"
     JOINT_READS = "joint_reads"
     JOINT_CREATES = "joint_creates"
     ROW_LEVEL_SECURITY = "row_level_security"

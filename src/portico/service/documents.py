@@ -207,7 +207,8 @@ class Documents:
         context = self.plans.context(caller, collection, Permission.EXPORT)
         bound = self.plans.bind(context, replace(asked.parse(), limit=None, offset=None, cursor=None))
         plan = context.engine.compile(tenancy.export(bound.query, context.rule))
-        return context.engine.stream(plan, Call(bound.values(asked.values), caller.scope, caller.actor))
+        call = Call(bound.values(asked.values), caller.scope, caller.actor)
+        return context.engine.stream(plan, call) if caller.transaction is None else caller.transaction.stream(plan, call)
 
     async def _exported(self, caller: Caller, name: str, asked: Asked, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The chunks of a stream; begun once more with a new catalog where the schema was changed before the first."""

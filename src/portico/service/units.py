@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -74,6 +74,12 @@ class Unit:
         """Run the calls of one create plan inside; as `run`."""
         transaction = await self._in(plan.query, calls[0])
         return await transaction.run_all(plan, calls, timeout=timeout)
+
+    async def stream(self, plan: Compiled, call: Call) -> AsyncIterator[bytes]:
+        """Run an export inside; as `run`."""
+        transaction = await self._in(plan.query, call)
+        async for chunk in transaction.stream(plan, call):
+            yield chunk
 
     async def _in(self, query: ScopedQuery, call: Call) -> Transaction:
         database = collection_of(query).database

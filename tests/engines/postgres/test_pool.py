@@ -40,7 +40,15 @@ async def pid_of(pool: Pool, share: Share = Share.ALONE) -> int:
 
 @pytest.mark.parametrize(
     ("share", "most"),
-    [(Share.JOINT, 4), (Share.ALONE, 5), (Share.INTERACTIVE, 2), (Share.LOCKING, 1), (Share.EXPORT, 2), (Share.CONTROL, 1)],
+    [
+        (Share.JOINT, 4),
+        (Share.ALONE, 5),
+        (Share.INTERACTIVE, 2),
+        (Share.GROUPED, 2),
+        (Share.LOCKING, 1),
+        (Share.EXPORT, 2),
+        (Share.CONTROL, 1),
+    ],
 )
 async def test_each_share_holds_so_many_of_ten_connections_and_no_more(small: Notes, share: Share, most: int) -> None:
     pool = small.engine._pool

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import cast
+from uuid import UUID
 
 import asyncpg
 
-from portico.engines.base import Call, Compiled, Health, Isolation, Outcome, PoolStatus, TableSize
+from portico.engines.base import Call, Compiled, Health, Isolation, LedgerEntry, LedgerState, Outcome, PoolStatus, TableSize
+from portico.engines.postgres import ledger
 from portico.engines.postgres.compiled import PostgresPlan, compile_plan
 from portico.engines.postgres.errors import LOST, lost, reported
-from portico.engines.postgres.execute import in_scope, set_scope
+from portico.engines.postgres.execute import chunks_of, set_scope
 from portico.engines.postgres.grammar import PostgresGrammar
+from portico.engines.postgres.interactive import PostgresInteractive
 from portico.engines.postgres.introspect import Guards, guards, measure, unsafe_reasons
 from portico.engines.postgres.keys import forget
 from portico.engines.postgres.pool import Connection, Pool, PoolOptions, Share
@@ -23,16 +26,13 @@ from portico.engines.postgres.records import PostgresRecords
 from portico.engines.postgres.reflect import fingerprint, reflect
 from portico.engines.postgres.runner import Runner
 from portico.engines.postgres.stored import stored_documents, stored_mark
-from portico.engines.postgres.transaction import PostgresTransaction
-from portico.errors import PorticoError, StatementTimeout
+from portico.engines.postgres.transaction import PostgresTransaction, to_its_end
+from portico.errors import PorticoError
 from portico.events import Emit, EngineStarted
 from portico.model.collection import Collection
 from portico.query.capabilities import Capability
 from portico.query.limits import MOST_CASCADED
-from portico.query.scoped import EverythingRule, ScopedQuery, SharedRule
-
-CHUNK_ROWS = 500
-EXPORT_LIFE_SECONDS = 600.0
+from portico.query.scoped import ScopedQuery
 
 _ALWAYS = frozenset(
     {
@@ -47,6 +47,10 @@ _ALWAYS = frozenset(
         Capability.SAVEPOINTS,
         Capability.PLANNED_COUNT,
     }
+)
+
+_WITH_COMPANIONS = frozenset(
+    {Capability.AUDIT, Capability.IDEMPOTENCY, Capability.VERSIONS, Capability.CHANGE_FEED, Capability.INTERACTIVE_TRANSACTIONS}
 )
 
 
@@ -81,7 +85,7 @@ class PostgresEngine:
         async with self._asking() as connection:
             companions = await connection.fetchval("SELECT to_regclass('portico.audit') IS NOT NULL")
         if companions:
-            self.capabilities = _ALWAYS | {Capability.AUDIT, Capability.IDEMPOTENCY, Capability.VERSIONS, Capability.CHANGE_FEED}
+            self.capabilities = _ALWAYS | _WITH_COMPANIONS
         options = self.options
         overflow = options.maximum - options.minimum
         self._emit(EngineStarted(self.name, self.kind, options.minimum, overflow, options.timeout, options.recycle))
@@ -104,20 +108,13 @@ class PostgresEngine:
     async def stream(self, plan: Compiled, call: Call) -> AsyncIterator[bytes]:
         """The rows of an export as NDJSON, by a cursor, in bounded memory, for ten minutes at most."""
         own = cast("PostgresPlan", plan)
-        text = own.alone(call.scope.kind)
-        started = time.monotonic()
-        guarded = not isinstance(own.query.rule, SharedRule | EverythingRule)
         async with self._pool.acquire(Share.EXPORT) as connection:
             try:
                 async with connection.transaction(readonly=True):
                     await set_scope(connection, call.scope)
-                    cursor = await connection.cursor(text.text, *text.bind([call]))
-                    while rows := await cursor.fetch(CHUNK_ROWS):
-                        if guarded:
-                            in_scope({row["tenant"] for row in rows}, call.scope)
-                        yield ("\n".join(row["body"] for row in rows) + "\n").encode()
-                        if time.monotonic() - started > EXPORT_LIFE_SECONDS:
-                            raise StatementTimeout("The export took longer than ten minutes.")
+                    async with aclosing(chunks_of(connection, own, call)) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
             except LOST as error:
                 self._pool.lost(connection)
                 raise lost(error, writing=False) from error
@@ -125,8 +122,8 @@ class PostgresEngine:
                 raise reported(error, own.collection) from error
 
     async def begin(self, isolation: Isolation = "read_committed", *, read_only: bool = False, unit: bool = False) -> PostgresTransaction:
-        """Open a transaction."""
-        share = Share.UNIT if unit else Share.INTERACTIVE
+        """Open a transaction of one request."""
+        share = Share.UNIT if unit else Share.GROUPED
         return await PostgresTransaction.begin(self._pool, isolation, read_only=read_only, share=share)
 
     async def forget_keys(self, older_than: float, most: int) -> int:
@@ -137,6 +134,32 @@ class PostgresEngine:
     def companion(self, companion: Collection) -> Collection:
         """The table of the schema `portico`."""
         return replace(companion, database=self.name)
+
+    async def begin_interactive(self, entry: LedgerEntry, isolation: Isolation, *, read_only: bool) -> PostgresInteractive:
+        """Open a transaction that its caller holds, and record it outside of it."""
+        transaction, number = await PostgresInteractive.open(self._pool, isolation, read_only=read_only)
+        try:
+            async with self._asking(Share.LEDGER) as connection:
+                await ledger.record_begin(connection, entry, number)
+        except BaseException:
+            await to_its_end(transaction.rollback())
+            raise
+        return transaction
+
+    async def recorded(self, id: UUID) -> LedgerState | None:  # noqa: A002 - what it is called everywhere
+        """What the ledger says of a transaction, or the server where its holder could not."""
+        async with self._asking(Share.LEDGER) as connection:
+            return await ledger.recorded(connection, id)
+
+    async def record_end(self, entry: LedgerEntry, state: str, reason: str) -> None:
+        """Record how a transaction ended."""
+        async with self._asking(Share.LEDGER) as connection:
+            await ledger.record_end(connection, entry, state, reason)
+
+    async def forget_ended(self, seconds: float) -> None:
+        """Remove what is recorded of transactions that began longer ago."""
+        async with self._asking(Share.LEDGER) as connection:
+            await ledger.forget_ended(connection, seconds)
 
     async def reflect(self) -> tuple[Collection, ...]:
         """Every table and view of the served schemas that the role may read."""
@@ -169,9 +192,9 @@ class PostgresEngine:
             return await unsafe_reasons(connection, self.schemas)
 
     @asynccontextmanager
-    async def _asking(self) -> AsyncIterator[Connection]:
+    async def _asking(self, share: Share = Share.CONTROL) -> AsyncIterator[Connection]:
         """A connection for the service's own questions; a driver's error becomes Portico's."""
-        async with self._pool.acquire(Share.CONTROL) as connection:
+        async with self._pool.acquire(share) as connection:
             try:
                 yield connection
             except LOST as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from portico.errors import (
     InternalError,
     PorticoError,
     PreconditionFailed,
+    StatementTimeout,
     TooManyAffected,
     UnknownReference,
     WrongType,
@@ -46,6 +48,9 @@ MOST_RACES = 3
 
 if TYPE_CHECKING:
     from portico.engines.postgres.pool import Connection
+
+CHUNK_ROWS = 500
+EXPORT_LIFE_SECONDS = 600.0
 
 
 async def fetch(
@@ -176,6 +181,25 @@ def at_place(error: PorticoError, place: int, calls: Sequence[Call]) -> PorticoE
     return error
 
 
+async def chunks_of(connection: Connection, plan: PostgresPlan, call: Call) -> AsyncGenerator[bytes, None]:
+    """The rows of an export by a cursor of the open transaction, whose scope is set, as whole lines. Raises StatementTimeout."""
+    text = plan.alone(call.scope.kind)
+    started = time.monotonic()
+    guarded = not isinstance(plan.query.rule, SharedRule | EverythingRule)
+    try:
+        cursor = await connection.cursor(text.text, *text.bind([call]))
+        while rows := await cursor.fetch(CHUNK_ROWS):
+            if guarded:
+                in_scope({row["tenant"] for row in rows}, call.scope)
+            yield ("\n".join(row["body"] for row in rows) + "\n").encode()
+            if time.monotonic() - started > EXPORT_LIFE_SECONDS:
+                raise StatementTimeout("The export took longer than ten minutes.")
+    except LOST:
+        raise
+    except asyncpg.PostgresError as error:
+        raise reported(error, plan.collection) from error
+
+
 def _unchanged(query: Change | Delete, row: asyncpg.Record, call: Call) -> PorticoError:
     """Why a row that was found and locked was not changed: it is another version, or it would have left the scope."""
     if query.etag is not None and row["was"] != call.values[query.etag.index]:
@@ -259,4 +283,4 @@ def changed(query: Change | Delete, rows: Sequence[asyncpg.Record], call: Call) 
     return Changed(len(rows), body)
 
 
-__all__ = ["create_together", "in_scope", "needs_transaction", "run_alone", "run_joint", "set_scope"]
+__all__ = ["chunks_of", "create_together", "in_scope", "needs_transaction", "run_alone", "run_joint", "set_scope"]

@@ -38,9 +38,14 @@ class Share(StrEnum):
     ALONE = "alone"
     INTERACTIVE = "interactive"
     UNIT = "unit"
+    GROUPED = "grouped"
+    """Transactions of one request: arrays, imports, batches."""
+
     LOCKING = "locking"
     EXPORT = "export"
     CONTROL = "control"
+    LEDGER = "ledger"
+    """What is recorded of interactive transactions, while these hold connections of their own."""
 
 
 @dataclass(slots=True)
@@ -286,8 +291,10 @@ def _shared_out(maximum: int) -> tuple[_Group, _Group, dict[Share, _Way]]:
         Share.JOINT: _Way((joint.free,), joint),
         Share.ALONE: _Way((rest.free,), rest),
         Share.CONTROL: _Way((control.free,), control),
+        Share.LEDGER: _Way((control.free,), control) if control is not rest else _Way((joint.free,), joint),
         Share.INTERACTIVE: part(most // 2),
         Share.UNIT: part(most - 1),
+        Share.GROUPED: part(most // 2),
         Share.LOCKING: part(most // 4),
         Share.EXPORT: part(min(2, most)),
     }

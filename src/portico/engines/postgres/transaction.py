@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import asyncpg
@@ -13,7 +14,7 @@ from portico.engines.base import Answer, Call, Compiled, Isolation
 from portico.engines.postgres import keys
 from portico.engines.postgres.compiled import PostgresPlan
 from portico.engines.postgres.errors import LOST, lost, reported
-from portico.engines.postgres.execute import create_together, run_alone, set_scope
+from portico.engines.postgres.execute import chunks_of, create_together, run_alone, set_scope
 from portico.engines.postgres.pool import Pool, Share
 from portico.errors import InvalidParameter, PorticoError, StaleSnapshot, StatementTimeout
 from portico.model.idempotency import Answered, Kept, RequestKey
@@ -56,19 +57,21 @@ class PostgresTransaction:
     @classmethod
     async def begin(cls, pool: Pool, isolation: Isolation, *, read_only: bool, share: Share) -> PostgresTransaction:
         """Take a connection and begin. Raises PoolExhausted, DatabaseUnavailable."""
-        connection = await pool.take(share)
-        transaction = cls(connection, pool, share)
+        transaction = cls(await pool.take(share), pool, share)
+        await transaction._start(isolation, read_only=read_only)
+        return transaction
+
+    async def _start(self, isolation: Isolation, *, read_only: bool) -> None:
         try:
-            await connection.execute(_BEGIN[isolation] + (" READ ONLY" if read_only else ""))
+            await self._connection.execute(_BEGIN[isolation] + (" READ ONLY" if read_only else ""))
         except BaseException as error:
-            transaction._end(clean=False)
+            self._end(clean=False)
             if isinstance(error, LOST):
-                pool.lost(connection)
+                self._pool.lost(self._connection)
                 raise lost(error, writing=False) from error
             if isinstance(error, asyncpg.PostgresError):
                 raise reported(error, None) from error
             raise
-        return transaction
 
     async def run(self, plan: Compiled, call: Call, *, timeout: float | None = None) -> Answer:
         """Run one call inside; a failed one leaves the transaction failed, unless a savepoint is rolled back to."""
@@ -97,13 +100,21 @@ class PostgresTransaction:
             self._wrote = True
             await self._guarded(keys.keep(self._connection, key, answer))
 
+    async def stream(self, plan: Compiled, call: Call) -> AsyncGenerator[bytes, None]:
+        """The rows of an export, as the transaction sees them, in bounded memory."""
+        async with self._turn:
+            await self._guarded(self._scoped(call.scope))
+            async with aclosing(chunks_of(self._connection, cast("PostgresPlan", plan), call)) as chunks:
+                while chunk := await self._guarded(anext(chunks, b"")):
+                    yield chunk
+
     async def _scoped(self, scope: Scope) -> None:
         """Set the scope where it is not the last call's: a statement sets only what its own kind of scope has."""
         if scope != self._scope:
             await set_scope(self._connection, scope)
             self._scope = scope
 
-    async def _guarded(self, work: Coroutine[object, object, T]) -> T:
+    async def _guarded(self, work: Awaitable[T]) -> T:
         broken = True
         try:
             answer = await work
@@ -123,11 +134,11 @@ class PostgresTransaction:
 
     async def savepoint(self, name: str) -> None:
         """Set a savepoint. Raises InvalidParameter for a name that is not an identifier."""
-        await self._execute(f"SAVEPOINT {_identifier(name)}")
+        await self._execute(f"SAVEPOINT {identifier(name)}")
 
     async def rollback_to(self, name: str) -> None:
         """Undo what came after the savepoint, which stays."""
-        await self._execute(f"ROLLBACK TO SAVEPOINT {_identifier(name)}")
+        await self._execute(f"ROLLBACK TO SAVEPOINT {identifier(name)}")
         self._scope = None  # what was set after the savepoint is undone as well
 
     async def _execute(self, text: str) -> None:
@@ -186,7 +197,8 @@ class PostgresTransaction:
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
+    """A savepoint's name, quoted. Raises InvalidParameter."""
     if not _NAME.match(name):
         raise InvalidParameter("A savepoint's name is 1 to 63 letters, digits and underscores, not beginning with a digit.")
     return f'"{name}"'

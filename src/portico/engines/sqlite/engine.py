@@ -9,13 +9,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, cast
+from uuid import UUID
 
-from portico.engines.base import Answer, Call, Compiled, Health, Isolation, Outcome, PoolStatus
+from portico.engines.base import Answer, Call, Compiled, Health, Isolation, LedgerEntry, LedgerState, Outcome, PoolStatus
+from portico.engines.sqlite import ledger
 from portico.engines.sqlite.companion_rows import AUDIT_TABLE, VERSIONS_TABLE
 from portico.engines.sqlite.connections import Threads, Watchdog, closed, open_connection
 from portico.engines.sqlite.errors import is_busy, is_interrupted, is_unshowable, translate, unstorable
 from portico.engines.sqlite.foreign import as_stored
 from portico.engines.sqlite.gate import Gate
+from portico.engines.sqlite.interactive import SqliteInteractive
 from portico.engines.sqlite.keys import TABLE as KEYS_TABLE
 from portico.engines.sqlite.keys import KeyLocks
 from portico.engines.sqlite.perform import perform_read, read_with_care
@@ -48,8 +51,9 @@ class SqliteOptions:
     """How a file is used.
 
     Attributes:
-        readers: threads for reads that may take long. exports, transactions, units: the most that are open at once.
-        bookkeeping: threads for the companion records.
+        readers: threads for reads that may take long. bookkeeping: threads for the companion records.
+        exports, transactions, units: the most that are open at once. `transactions` counts those of one request, and as many again that
+            their callers hold.
         statement_timeout: seconds for a statement. wait_timeout: seconds for a free reader or transaction.
         most_cascaded: documents that the cascades of one delete may touch.
     """
@@ -87,6 +91,7 @@ class SqliteEngine:
         self._exports: Threads | None = None
         self._transactions: Threads | None = None
         self._units: Threads | None = None
+        self._interactive: Threads | None = None
         self._writer: Writer | None = None
         self._bookkeeping: Threads | None = None
         self._gate = Gate()
@@ -111,6 +116,7 @@ class SqliteEngine:
         self._transactions = Threads(self._open_transaction, self.options.transactions, "sqlite-transaction")
         self._bookkeeping = Threads(self._open_transaction, self.options.bookkeeping, "sqlite-records")
         self._units = Threads(self._open_transaction, self.options.units, "sqlite-unit")
+        self._interactive = Threads(self._open_transaction, self.options.transactions, "sqlite-interactive")
         self.refresh_capabilities()
         self._emit(EngineStarted(self.name, self.kind, 2, self.options.readers, self.options.wait_timeout, 0.0))
 
@@ -141,19 +147,20 @@ class SqliteEngine:
         found |= {Capability.VERSIONS} if VERSIONS_TABLE in tables else set()
         found |= {Capability.CHANGE_FEED} if POSITIONS_TABLE in tables else set()
         found |= {Capability.IDEMPOTENCY} if KEYS_TABLE in tables else set()
+        found |= {Capability.INTERACTIVE_TRANSACTIONS} if ledger.LEDGER_TABLE in tables else set()
         self.capabilities = _ALWAYS | found
 
     async def close(self) -> None:
         """Finish what runs and close every connection."""
         if self._writer is not None:
             await self._writer.close()
-        for threads in (self._threads, self._exports, self._transactions, self._units, self._bookkeeping):
+        for threads in (self._threads, self._exports, self._transactions, self._units, self._interactive, self._bookkeeping):
             if threads is not None:
                 await threads.close()
         if self._reader is not None:
             self._reader.close()
         self._reader = self._writer = self._threads = self._exports = None
-        self._transactions = self._units = self._bookkeeping = None
+        self._transactions = self._units = self._interactive = self._bookkeeping = None
         self._keys.close()
 
     def compile(self, query: ScopedQuery) -> Compiled:
@@ -262,6 +269,35 @@ class SqliteEngine:
         finally:
             await transaction.rollback()
         return forgotten
+
+    async def begin_interactive(self, entry: LedgerEntry, isolation: Isolation, *, read_only: bool) -> SqliteInteractive:
+        """Open a transaction that its caller holds; every isolation level is serializable here."""
+        del isolation
+        if self._interactive is None:
+            raise closed()
+        lease = await self._interactive.take(self.options.wait_timeout)
+        timeout = self.options.statement_timeout
+        return SqliteInteractive(
+            lease, self._interactive, self._gate, self._keys, entry=entry, read_only=read_only, statement_timeout=timeout
+        )
+
+    async def recorded(self, id: UUID) -> LedgerState | None:  # noqa: A002 - what it is called everywhere
+        """What the ledger says of a transaction; None where it was not committed."""
+        return await self._apart(lambda connection: ledger.recorded(connection, id))
+
+    async def record_end(self, entry: LedgerEntry, state: str, reason: str) -> None:
+        """Record how a transaction ended, where it was not by a commit, which does so itself."""
+        if state != "committed":
+            await self._write_ledger(lambda connection: ledger.write(connection, entry, ledger.now(), state, reason))
+
+    async def forget_ended(self, seconds: float) -> None:
+        """Remove what is recorded of transactions that began longer ago."""
+        await self._write_ledger(lambda connection: ledger.forget_ended(connection, seconds))
+
+    async def _write_ledger(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        if self._writer is None:
+            raise closed()
+        await self._writer.write_apart(work)
 
     async def health(self) -> Health:
         """One read of the file, within two seconds."""

@@ -18,14 +18,16 @@ CHUNK_BYTES = 256 * 1024
 LIFE_SECONDS = 600.0
 
 
-async def export_chunks(lease: Lease, plan: SqlitePlan, call: Call) -> AsyncGenerator[bytes, None]:
+async def export_chunks(lease: Lease, plan: SqlitePlan, call: Call, *, inside: bool = False) -> AsyncGenerator[bytes, None]:
     """Chunks of whole lines. Nothing runs between them, so a consumer that stays away costs a snapshot and no memory.
 
+    Args:
+        inside: the connection's transaction is a caller's, and stays.
     Raises:
         StatementTimeout: it took longer than ten minutes in all. PorticoError of what SQLite reported.
     """
     end = time.monotonic() + LIFE_SECONDS
-    cursor = _Rows(plan, call)
+    cursor = _Rows(plan, call, inside=inside)
     try:
         while chunk := await lease.run(cursor.chunk, timeout=max(end - time.monotonic(), 0.001)):
             yield chunk
@@ -40,7 +42,8 @@ async def export_chunks(lease: Lease, plan: SqlitePlan, call: Call) -> AsyncGene
 class _Rows:
     """The statement's rows. Where one cannot be shown plainly, the export begins anew, with care, behind those that were sent."""
 
-    def __init__(self, plan: SqlitePlan, call: Call) -> None:
+    def __init__(self, plan: SqlitePlan, call: Call, *, inside: bool) -> None:
+        self._inside = inside
         self._plan = plan
         self._call = call
         self._cursor: sqlite3.Cursor | None = None
@@ -86,7 +89,7 @@ class _Rows:
             connection = self._cursor.connection
             self._cursor.close()
             connection.text_factory = str
-            if connection.in_transaction:
+            if connection.in_transaction and not self._inside:
                 connection.execute("ROLLBACK")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import cast
 
 from portico.engines.base import Answer, Call, Compiled
@@ -15,6 +16,7 @@ from portico.engines.sqlite.gate import FIRST_RETRY_SECONDS, WAIT_SECONDS, Gate,
 from portico.engines.sqlite.keys import TABLE, KeyLocks, find, forget, keep
 from portico.engines.sqlite.perform import perform_read, read_with_care
 from portico.engines.sqlite.plan import SqlitePlan
+from portico.engines.sqlite.stream import export_chunks
 from portico.errors import DatabaseReadOnly, InvalidParameter, PorticoError, StaleSnapshot, TransactionGone
 from portico.model.idempotency import Answered, Kept, RequestKey
 from portico.model.scope import Scope
@@ -73,6 +75,18 @@ class SqliteTransaction:
             error.details.setdefault("index", place)
             raise
 
+    async def stream(self, plan: Compiled, call: Call) -> AsyncGenerator[bytes, None]:
+        """The rows of an export, as the transaction sees them."""
+        async with self._turn:
+            self._check()
+            self._watchdog.off = True
+            try:
+                async with aclosing(export_chunks(self._lease, cast("SqlitePlan", plan), call, inside=True)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            finally:
+                self._watchdog.off = False
+
     async def _run(self, plan: SqlitePlan, call: Call, timeout: float) -> Answer:
         self._check()
         if plan.writes and self._read_only:
@@ -99,7 +113,7 @@ class SqliteTransaction:
 
     async def _perform(self, plan: SqlitePlan, call: Call, timeout: float) -> Answer:
         if plan.heavy:
-            return await self._lease.run(lambda connection: in_savepoint(connection, plan, call), timeout=timeout)
+            return await self._unwatched(in_savepoint, plan, call, timeout)
         self._watchdog.alarms = 0
         try:
             if plan.writes:
@@ -111,9 +125,15 @@ class SqliteTransaction:
                 raise
         finally:
             self._watchdog.off = False
+        return await self._unwatched(read_with_care, plan, call, timeout)
+
+    async def _unwatched(
+        self, work: Callable[[sqlite3.Connection, SqlitePlan, Call], Answer], plan: SqlitePlan, call: Call, timeout: float
+    ) -> Answer:
+        """Run what may take long in a thread, where the timeout alone ends it."""
         self._watchdog.off = True
         try:
-            return await self._lease.run(lambda connection: read_with_care(connection, plan, call), timeout=timeout)
+            return await self._lease.run(lambda connection: work(connection, plan, call), timeout=timeout)
         finally:
             self._watchdog.off = False
 
@@ -189,14 +209,14 @@ class SqliteTransaction:
             self._check()
             if not self._connection.in_transaction:
                 self._execute("BEGIN")
-            self._execute(f"SAVEPOINT {_identifier(name)}")
+            self._execute(f"SAVEPOINT {identifier(name)}")
 
     async def rollback_to(self, name: str) -> None:
         """Undo what came after the savepoint, which stays. Raises InvalidParameter where there is none of that name."""
         async with self._turn:
             if not self._open:
                 self._check()
-            self._execute(f"ROLLBACK TO {_identifier(name)}")
+            self._execute(f"ROLLBACK TO {identifier(name)}")
             self._failed = False
 
     def _execute(self, sql: str) -> None:
@@ -223,11 +243,15 @@ class SqliteTransaction:
     async def _commit(self) -> None:
         try:
             if self._connection.in_transaction:
+                self._before_commit()
                 await self._lease.run(lambda connection: connection.execute("COMMIT"), timeout=3600)
         except sqlite3.Error as error:
             raise translate(error) from error
         finally:
             self._end()
+
+    def _before_commit(self) -> None:
+        """What is written with the rest: nothing. Raises sqlite3.Error."""
 
     async def rollback(self) -> None:
         """Undo everything and give the connection back. Does nothing to a transaction that has ended."""
@@ -253,7 +277,8 @@ class SqliteTransaction:
             self._threads.give_back(self._lease)
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
+    """A savepoint's name, quoted. Raises InvalidParameter."""
     if not _NAME.fullmatch(name):
         raise InvalidParameter("A savepoint's name is 1 to 63 letters, digits and underscores, not beginning with a digit.")
     return f'"{name}"'

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -190,6 +190,22 @@ class Writer:
     async def _heavy(self, waiting: Waiting) -> Answer:
         work = self.executor.submit(in_savepoint, self.connection, waiting.plan, waiting.call)
         return await interruptible(self.connection, work, waiting.timeout)
+
+    async def write_apart(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Run a small write of Portico's own, committed on return. Raises Unavailable where the writer is not free in time."""
+        if self.stopped:
+            raise closed()
+        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        await self.gate.enter("the ledger", WAIT_SECONDS)
+        try:
+            await begin_immediate(self.connection, deadline, self._busy)
+            work(self.connection)
+            await asyncio.get_running_loop().run_in_executor(self.executor, self.connection.execute, "COMMIT")
+        except sqlite3.Error as error:
+            raise translate(error) from error
+        finally:
+            self._rollback()
+            self.gate.leave()
 
     async def close(self) -> None:
         """Finish what is queued, then close."""
