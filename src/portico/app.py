@@ -42,6 +42,7 @@ from portico.observe.lines import Lines
 from portico.observe.logging import Log, LogOptions, capture_records
 from portico.query.json_text import read_json
 from portico.query.limits import Limits
+from portico.service.audit import AuditTrail
 from portico.service.authenticate import Authenticator, TokenVerifier
 from portico.service.batch import Batches
 from portico.service.coalesce import Coalescer
@@ -88,6 +89,7 @@ class Service:
     monitor: Monitor
     schemas: Schemas
     migrations: Migrations
+    audit: AuditTrail
     sequencers: tuple[Sequencer, ...]
     units: Units
     transactions: Transactions
@@ -192,6 +194,13 @@ def build(settings: Settings, emit: Emit) -> Service:
         monitor=Monitor(engines, catalog=lambda: catalog.current, documents=documents),
         schemas=Schemas(lambda: catalog.current),
         migrations=Migrations(LazyMigrators(settings, catalog), refresh=catalog.refresh),
+        audit=AuditTrail(
+            engines,
+            database=main_database(settings),
+            catalog=lambda: catalog.current,
+            limits=_limits(settings),
+            cursor_secret=settings.derive_key("cursor"),
+        ),
         sequencers=_sequencers(settings, engines, emit),
         units=Units(engines, reload=documents.reload),
         transactions=Transactions(
@@ -225,6 +234,7 @@ def assemble(service: Service) -> App:
         schemas=service.schemas,
         migrations=service.migrations,
         monitor=service.monitor,
+        audit=service.audit,
         openapi=OpenApi(service.schemas, title=settings.service_name, version=__version__, required=settings.anonymous_service is None),
         service_name=settings.service_name,
         version=__version__,

@@ -63,3 +63,77 @@ def test_without_an_audit_and_with_a_wrong_head_the_command_says_what_to_do(port
     assert (done.returncode, "portico init-db" in done.stderr) == (2, True)
     assert process.run("audit", "verify", "--head", "beef").returncode == 2
     assert process.run("audit", "verify", "--database", "nowhere").returncode == 2
+
+
+def key(process: PorticoProcess, *arguments: str, clients: str = "*") -> dict[str, str]:
+    """Headers with a new key."""
+    made = process.run("key", "create", "--service", "auditor", "--clients", clients, *arguments, "--json")
+    assert made.returncode == 0, made.stderr
+    return {"X-API-Key": json.loads(made.stdout)["key"]}
+
+
+def audit_of(process: PorticoProcess, query: str, headers: dict[str, str]) -> list[dict[str, Any]]:
+    """The audit rows of a query."""
+    answer = process.client.get(f"/api/db/audit?{query}", headers=headers)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["data"]
+    return found
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_audit_shows_what_was_changed_to_those_who_may_see_it(portico: StartPortico, engine: Kind) -> None:
+    process = portico(engine, {"auth": {"required": True}})
+    everything = key(process, "--allow", "*:*")
+    for client in ("acme", "other"):
+        process.client.post("/api/db/clients", json={"id": client, "name": client}, headers=everything).raise_for_status()
+        path = f"/clients/{client}/documents"
+        document = {"filename": "a.txt", "file_size": 1, "file_type": "text/plain", "file_path": "/a.txt"}
+        made = process.client.post(path, json=document, headers=everything)
+        made.raise_for_status()
+        process.client.patch(f"{path}/{made.json()['data']['id']}", json={"file_size": 2}, headers=everything).raise_for_status()
+
+    rows = audit_of(process, "collection=document_metadata&service=auditor", everything)
+    assert [(row["operation"], row["document_client"]) for row in rows] == [
+        ("update", "other"), ("create", "other"), ("update", "acme"), ("create", "acme"),
+    ]  # fmt: skip
+    assert (rows[0]["before"]["file_size"], rows[0]["after"]["file_size"], rows[1]["before"]) == (1, 2, None)
+    assert {row["service"] for row in rows} == {"auditor"}
+    assert [row["id"] for row in audit_of(process, f"correlation_id={rows[0]['correlation_id']}", everything)] == [rows[0]["id"]]
+    assert audit_of(process, f"collection=document_metadata&service=auditor&to={rows[-1]['at']}", everything) == []
+    assert len(audit_of(process, f"collection=document_metadata&from={rows[1]['at']}&operation=update", everything)) == 1
+
+    first = process.client.get("/api/db/audit?collection=document_metadata&service=auditor&limit=3", headers=everything).json()
+    rest = audit_of(process, f"collection=document_metadata&service=auditor&limit=3&cursor={first['page']['next_cursor']}", everything)
+    assert [row["id"] for row in first["data"] + rest] == [row["id"] for row in rows]
+
+    own = key(process, "--allow", "*:*", clients="acme")
+    assert {row["document_client"] for row in audit_of(process, "", own)} == {"acme"}
+    assert audit_of(process, "client_id=other", own) == []
+    assert {row["document_client"] for row in audit_of(process, "", {**everything, "X-Client-ID": "other"})} == {"other"}
+
+
+def test_the_audit_is_refused_masked_and_checked(portico: StartPortico) -> None:
+    process = portico("sqlite", {"auth": {"required": True}})
+    everything = key(process, "--allow", "*:*")
+    process.client.post("/api/db/clients", json={"id": "acme", "name": "Acme", "email": "a@b.org"}, headers=everything).raise_for_status()
+    reader = key(process, "--allow", "*:read", "--allow", "clients:read,admin")
+    assert {row["collection"] for row in audit_of(process, "", reader)} == {"clients"}
+
+    def status(query: str, headers: dict[str, str]) -> tuple[int, str]:
+        answer = process.client.get(f"/api/db/audit?{query}", headers=headers)
+        return answer.status_code, answer.json()["error"]["code"]
+
+    assert status("collection=users", reader) == (403, "forbidden")
+    assert status("collection=none", reader) == (404, "collection_not_found")
+    assert status("", key(process, "--allow", "*:read")) == (403, "forbidden")
+    assert status("who=me", reader) == (400, "unknown_parameter")
+    assert status("limit=1001", reader) == (422, "out_of_range")
+    assert status("from=yesterday", reader)[0] == 422
+    assert status("cursor=abc", reader) == (400, "invalid_cursor")
+    assert status("database=none", reader) == (400, "invalid_parameter")
+    assert process.client.get("/api/db/audit").status_code == 401
+    masked = key(process, "--allow", "clients:*", "--hide", "clients:email")
+    assert audit_of(process, "collection=clients", masked)[0]["after"]["email"] == "***"
+    assert audit_of(process, "collection=clients", everything)[0]["after"]["email"] == "a@b.org"
+    filtered = key(process, "--allow", "clients:*", "--row-filter", 'clients:{"name": "Other"}')
+    assert status("collection=clients", filtered) == (403, "forbidden")

@@ -12,8 +12,10 @@ from starlette.types import ASGIApp
 
 from portico.api.exchange import VARY
 from portico.api.openapi import OpenApi
-from portico.api.render import JSON_TYPE, envelope, to_json
+from portico.api.render import JSON_TYPE, envelope, page_part, to_json
 from portico.model.identity import Identity
+from portico.model.page import Page
+from portico.service.audit import AuditTrail
 from portico.service.authenticate import Authenticator
 from portico.service.health import HealthChecks
 from portico.service.migrations import Migrations
@@ -34,6 +36,7 @@ class Control:
     schemas: Schemas
     migrations: Migrations
     monitor: Monitor
+    audit: AuditTrail
     openapi: OpenApi
     service_name: str
     version: str
@@ -63,6 +66,12 @@ def answer(request: Request, data: object, message: str, *, status: int = 200) -
     """An answer in the envelope; `message` as `render.envelope` takes it."""
     body = envelope(to_json(data), message, str(request.state.correlation_id))
     return _response(body, status, VARY)
+
+
+def page_of(request: Request, rows: list[dict[str, object]], message: str, *, limit: int, next_cursor: str | None) -> Response:
+    """A page in the envelope."""
+    page = page_part(Page("", len(rows)), limit, next_cursor)
+    return _response(envelope(to_json(rows), message, str(request.state.correlation_id), page), 200, VARY)
 
 
 def bare(data: object, *, status: int = 200) -> Response:

@@ -70,19 +70,24 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """Which audit rows are asked for: None is no condition. `collections` and `clients`, `users` name the ones that may be shown.
+    """Which audit rows are asked for; None is no condition.
 
     Attributes:
-        since, until: from then on, and before then. before: rows with a smaller id. limit: rows at most.
+        limit: rows at most. below: rows with a smaller id.
+        collections: those that may be shown. clients, users: whose documents may be shown; with `clients`, documents that are nobody's
+            are shown where the change was made for one of them, and with `users`, documents that no user owns.
+        since, until: from then on, and before then.
     """
 
     limit: int
-    before: int | None = None
+    below: int | None = None
     collections: tuple[str, ...] | None = None
     clients: tuple[str, ...] | None = None
     users: tuple[str, ...] | None = None
     document_key: str | None = None
     service: str | None = None
+    client_id: str | None = None
+    user_id: str | None = None
     operation: str | None = None
     correlation_id: str | None = None
     since: dt.datetime | None = None
@@ -94,6 +99,7 @@ class AuditRow:
     """An audit row as it is shown. `before` and `after` are JSON texts; `position` is None until it has one."""
 
     id: int
+    position: int | None
     at: str
     service: str
     client_id: str | None
@@ -102,9 +108,10 @@ class AuditRow:
     collection: str
     operation: str
     document_key: str
+    document_client: str | None
+    document_user: str | None
     before: str | None
     after: str | None
-    position: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from urllib.parse import quote
 
 from portico.api.errors import STATUS
+from portico.api.openapi.audit import audit_call
 from portico.api.openapi.batch import batch_call
 from portico.api.openapi.calls import (
     Described,
@@ -136,6 +137,7 @@ class OpenApi:
             described = _describe(collection, access, schemas)
             paths |= _paths(described)
         paths |= _reports()
+        paths["/api/db/audit"] = {"get": audit_call()}
         paths["/api/db/transaction"] = {"post": batch_call()}
         return {
             "openapi": "3.1.0",

@@ -8,21 +8,18 @@ from portico.engines.postgres.positions import CONTENT, Asking, PostgresPosition
 from portico.model.positions import AUDIT_KIND, MARK_KIND, AuditQuery, AuditRow, Chain, FeedPage, FeedRow, Placed
 
 _AT = """to_char({0}.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-_AUDITED = f"""SELECT r.id, {_AT.format("r")} AS at, r.service, r.client_id, r.user_id, r.correlation_id, r.collection, r.operation,
- r.document_key, r.before::text AS before, r.after::text AS after, p.position
+_AUDITED = f"""SELECT r.id, p.position, {_AT.format("r")} AS at, r.service, r.client_id, r.user_id, r.correlation_id, r.collection,
+ r.operation, r.document_key, r.document_client, r.document_user, r.before::text AS before, r.after::text AS after
 FROM portico.audit r LEFT JOIN portico.positions p ON p.kind = '{AUDIT_KIND}' AND p.row_id = r.id
 WHERE {{}} ORDER BY r.id DESC LIMIT $1"""  # noqa: S608  # constants
 _CONDITIONS = {
-    "before": "r.id < ${}",
-    "collections": "r.collection = ANY(${}::text[])",
-    "clients": "r.client_id = ANY(${}::text[])",
-    "users": "r.user_id = ANY(${}::text[])",
-    "document_key": "r.document_key = ${}",
-    "service": "r.service = ${}",
-    "operation": "r.operation = ${}",
-    "correlation_id": "r.correlation_id = ${}",
-    "since": "r.at >= ${}",
-    "until": "r.at < ${}",
+    "below": "r.id < ${0}",
+    "collections": "r.collection = ANY(${0}::text[])",
+    "clients": "(r.document_client = ANY(${0}::text[]) OR r.document_client IS NULL AND r.client_id = ANY(${0}::text[]))",
+    "users": "(r.document_user IS NULL OR r.document_user = ANY(${0}::text[]))",
+    **{name: f"r.{name} = ${{0}}" for name in ("document_key", "service", "client_id", "user_id", "operation", "correlation_id")},
+    "since": "r.at >= ${0}",
+    "until": "r.at < ${0}",
 }
 _PLACED = f"""SELECT p.position, p.kind, p.row_id, p.hash, CASE WHEN r.id IS NOT NULL THEN {CONTENT} END AS content
 FROM (SELECT * FROM portico.positions WHERE position > $1 ORDER BY position LIMIT $2) p

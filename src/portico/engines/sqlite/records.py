@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -15,19 +16,20 @@ from portico.model.positions import AUDIT_KIND, AuditQuery, AuditRow, Chain, Fee
 
 T = TypeVar("T")
 
-_AUDITED = f"""SELECT r.id, r.at, r.service, r.client_id, r.user_id, r.correlation_id, r.collection, r.operation, r.document_key,
- r.before, r.after, p.position FROM "{AUDIT_TABLE}" r LEFT JOIN "{POSITIONS_TABLE}" p ON p.kind = '{AUDIT_KIND}' AND p.row_id = r.id
-WHERE {{}} ORDER BY r.id DESC LIMIT ?"""  # noqa: S608  # constants
+_AUDITED = f"""SELECT r.id, p.position, r.at, r.service, r.client_id, r.user_id, r.correlation_id, r.collection, r.operation,
+ r.document_key, r.document_client, r.document_user, r.before, r.after
+FROM "{AUDIT_TABLE}" r LEFT JOIN "{POSITIONS_TABLE}" p ON p.kind = '{AUDIT_KIND}' AND p.row_id = r.id
+WHERE {{}} ORDER BY r.id DESC LIMIT ?1"""  # noqa: S608  # constants
+_AMONG = "(SELECT value FROM json_each(?{0}))"
 _CONDITIONS = {
-    "before": "r.id < ?",
-    "document_key": "r.document_key = ?",
-    "service": "r.service = ?",
-    "operation": "r.operation = ?",
-    "correlation_id": "r.correlation_id = ?",
-    "since": "r.at >= ?",
-    "until": "r.at < ?",
+    "below": "r.id < ?{0}",
+    "collections": f"r.collection IN {_AMONG}",
+    "clients": f"(r.document_client IN {_AMONG} OR r.document_client IS NULL AND r.client_id IN {_AMONG})",
+    "users": f"(r.document_user IS NULL OR r.document_user IN {_AMONG})",
+    **{name: f"r.{name} = ?{{0}}" for name in ("document_key", "service", "client_id", "user_id", "operation", "correlation_id")},
+    "since": "r.at >= ?{0}",
+    "until": "r.at < ?{0}",
 }
-_LISTS = {"collections": "r.collection", "clients": "r.client_id", "users": "r.user_id"}
 _PLACED = f"""SELECT p.position, p.kind, p.row_id, CAST(p.hash AS BLOB), {CONTENT}
 FROM (SELECT * FROM "{POSITIONS_TABLE}" WHERE position > ? ORDER BY position LIMIT ?) p
 LEFT JOIN "{AUDIT_TABLE}" r ON p.kind = '{AUDIT_KIND}' AND r.id = p.row_id ORDER BY p.position"""  # noqa: S608  # constants
@@ -63,19 +65,13 @@ class SqliteRecords:
 
     async def audited(self, query: AuditQuery) -> list[AuditRow]:
         """Audit rows, the newest first."""
-        conditions, values = ["1"], list[object]()
+        conditions, values = ["1"], list[object]([query.limit])
         for name, condition in _CONDITIONS.items():
             value = getattr(query, name)
             if value is not None:
-                values.append(_stored(value) if isinstance(value, dt.datetime) else value)
-                conditions.append(condition)
-        for name, column in _LISTS.items():
-            value = getattr(query, name)
-            if value is not None:
-                values += value
-                conditions.append(f"{column} IN ({', '.join('?' * len(value))})")
-        text = _AUDITED.format(" AND ".join(conditions))
-        return [AuditRow(*row) for row in await self._fetch(text, *values, query.limit)]
+                values.append(_stored(value))
+                conditions.append(condition.format(len(values)))
+        return [AuditRow(*row) for row in await self._fetch(_AUDITED.format(" AND ".join(conditions)), *values)]
 
     async def placed(self, after: int, limit: int) -> list[Placed]:
         """The positions after one, in order."""
@@ -129,5 +125,8 @@ class SqliteRecords:
             raise translate(error) from error
 
 
-def _stored(moment: dt.datetime) -> str:
-    return moment.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+def _stored(value: object) -> object:
+    """A condition's value as SQLite compares it: moments as the tables hold them, lists as JSON."""
+    if isinstance(value, dt.datetime):
+        return value.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return json.dumps(value) if isinstance(value, tuple) else value
