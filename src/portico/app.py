@@ -224,7 +224,13 @@ def assemble(service: Service) -> App:
     """The ASGI application around a service: the dispatcher first, and the control plane for the rest."""
     settings = service.settings
     imports = Imports(service.writes)
-    batches = Batches(service.documents, service.writes, parse=parse_query, life_seconds=settings.transactions.life_seconds)
+    batches = Batches(
+        service.documents,
+        service.writes,
+        Upserts(service.documents, service.writes),
+        parse=parse_query,
+        life_seconds=settings.transactions.life_seconds,
+    )
     upserts = Upserts(service.documents, service.writes)
     collections = Collections(service.documents, service.writes, upserts, imports, send_timeout=settings.http.send_timeout_seconds)
     histories = Histories(History(service.documents, service.writes), collections)

@@ -10,9 +10,11 @@ from portico.api.conditions import wanted
 from portico.api.exchange import JSON, VARY, Exchange
 from portico.api.render import envelope
 from portico.errors import InvalidParameter, InvalidRequest, OutOfRange, PorticoError, UnknownOperator, UnknownParameter
+from portico.query.scoped import Resolution
 from portico.service.authenticate import Authenticator
 from portico.service.batch import READS, Batches, Kind, Operation
 from portico.service.caller import Asked
+from portico.service.conflicts import OnConflict
 from portico.service.units import Isolation, Unit
 from portico.syntax import mongo
 
@@ -23,11 +25,13 @@ _MEMBERS: dict[Kind, tuple[str, ...]] = {
     "update": ("changes", *_BY_KEY, *_BY_FILTER),
     "replace": ("document", *_BY_KEY),
     "delete": (*_BY_KEY, *_BY_FILTER),
+    "upsert": ("document", "documents", "on_conflict", "resolution"),
     "get": ("id", "key", "fields", "include"),
     "query": QUERY_MEMBERS,
     "count": ("filter",),
 }
 _ISOLATION: frozenset[str] = frozenset(get_args(Isolation))
+_RESOLUTIONS: dict[str, Resolution] = {"merge-duplicates": "merge", "ignore-duplicates": "ignore"}
 _NOTHING = object()
 
 
@@ -97,7 +101,17 @@ def _operation(item: object) -> Operation:
     etag = _etag(item.get("if_match"))
     if key is None and etag is not None:
         raise InvalidParameter("if_match is for one document.", hint="Name it by its id.", details={"parameter": "if_match"})
-    return Operation(kind, collection, key, _body(kind, item), query, etag, _most_affected(item), item.get("return") == "representation")
+    return Operation(
+        kind,
+        collection,
+        key,
+        _body(kind, item),
+        query,
+        etag,
+        _most_affected(item),
+        item.get("return") == "representation",
+        _conflict(kind, item),
+    )
 
 
 def _key(item: Mapping[str, object]) -> tuple[object, ...] | None:
@@ -120,7 +134,8 @@ def _require_target(kind: Kind, key: tuple[object, ...] | None, query: Mapping[s
 def _body(kind: Kind, item: Mapping[str, object]) -> object:
     if kind in READS or kind == "delete":
         return None
-    names = {"insert": ("document", "documents"), "update": ("changes",), "replace": ("document",)}[kind]
+    both = ("document", "documents")
+    names = {"insert": both, "upsert": both, "update": ("changes",), "replace": ("document",)}[kind]
     given = [name for name in names if name in item]
     if len(given) != 1:
         raise InvalidRequest(f"The operation {kind} has {' or '.join(repr(name) for name in names)}.", details={"parameter": names[0]})
@@ -130,6 +145,22 @@ def _body(kind: Kind, item: Mapping[str, object]) -> object:
     if given[0] != "documents" and not isinstance(value, dict):
         raise InvalidRequest(f"{given[0]!r} is an object.", details={"parameter": given[0]})
     return value
+
+
+def _conflict(kind: Kind, item: Mapping[str, object]) -> OnConflict | None:
+    """What an upsert does where the document is there: merges into it, unless it says otherwise."""
+    if kind != "upsert":
+        return None
+    asked = item.get("resolution", "merge-duplicates")
+    resolution = _RESOLUTIONS.get(asked) if isinstance(asked, str) else None
+    if resolution is None:
+        raise InvalidParameter("The resolution is merge-duplicates or ignore-duplicates.", details={"parameter": "resolution"})
+    fields = item.get("on_conflict")
+    if fields is None:
+        return OnConflict(resolution)
+    if not isinstance(fields, list) or not fields or not all(isinstance(name, str) for name in fields):
+        raise InvalidParameter("on_conflict is an array of names.", details={"parameter": "on_conflict"})
+    return OnConflict(resolution, tuple(fields))
 
 
 def _etag(value: object) -> str | None:

@@ -17,16 +17,19 @@ from portico.errors import InvalidParameter, InvalidRequest, InvalidValue, Porti
 from portico.model.identity import Permission
 from portico.query.json_text import read_json
 from portico.service.caller import Asked, Caller
+from portico.service.conflicts import OnConflict
 from portico.service.documents import Documents
+from portico.service.upserts import Upserts
 from portico.service.writes import Writes
 
 REFERENCE, LITERAL = "$ref", "$literal"
-Kind = Literal["insert", "update", "replace", "delete", "get", "query", "count"]
+Kind = Literal["insert", "update", "replace", "delete", "upsert", "get", "query", "count"]
 _PERMISSIONS: dict[Kind, Permission] = {
     "insert": Permission.CREATE,
     "update": Permission.UPDATE,
     "replace": Permission.UPDATE,
     "delete": Permission.DELETE,
+    "upsert": Permission.CREATE,
     "get": Permission.READ,
     "query": Permission.READ,
     "count": Permission.READ,
@@ -44,7 +47,7 @@ class Operation:
         key: the parts of the document's key; None where the operation has none.
         body: the document, the documents (an array) or the changes.
         query: the members of a query, of `query`, `count` and of changes without a key.
-        etag: the hash that the stored document must have, or None.
+        etag: the hash that the stored document must have, or None. conflict: what an upsert does where the document is there.
         most: documents that a change by filter may touch, or None. answer: it gives the documents.
     """
 
@@ -56,18 +59,26 @@ class Operation:
     etag: str | None = None
     most: int | None = None
     answer: bool = False
+    conflict: OnConflict | None = None
+
+    @property
+    def permissions(self) -> tuple[Permission, ...]:
+        """What the caller needs for it."""
+        merges = self.conflict is not None and self.conflict.resolution == "merge"
+        return (_PERMISSIONS[self.kind], Permission.UPDATE) if merges else (_PERMISSIONS[self.kind],)
 
 
 class Batches:
     """Runs batches.
 
     Args:
-        documents, writes: the pipelines. parse: reads a query. life_seconds: how long a batch may take.
+        documents, writes, upserts: the pipelines. parse: reads a query. life_seconds: how long a batch may take.
     """
 
-    def __init__(self, documents: Documents, writes: Writes, *, parse: ParseQuery, life_seconds: float) -> None:
+    def __init__(self, documents: Documents, writes: Writes, upserts: Upserts, *, parse: ParseQuery, life_seconds: float) -> None:
         self._documents = documents
         self._writes = writes
+        self._upserts = upserts
         self._parse = parse
         self._life_seconds = life_seconds
 
@@ -99,7 +110,8 @@ class Batches:
         for place, operation in enumerate(operations):
             with _Numbered(place):
                 collection = plans.collection(operation.collection)
-                plans.context(caller, collection, _PERMISSIONS[operation.kind])
+                for permission in operation.permissions:
+                    plans.context(caller, collection, permission)
                 databases.add(collection.database)
                 if len(databases) > 1:
                     raise InvalidParameter("A batch is of one database: its collections are of several.")
@@ -113,6 +125,11 @@ class Batches:
             if isinstance(body, list):
                 return _array([made.body for made in await self._writes.create_all(caller, name, body)])
             return (await self._writes.create(caller, name, body)).body
+        if operation.conflict is not None:
+            bodies = body if isinstance(body, list) else [body]
+            upserted = await self._upserts.upsert_all(caller, name, bodies, operation.conflict)
+            texts = [document.body if document is not None else "null" for document in upserted]
+            return _array(texts) if isinstance(body, list) else texts[0]
         if operation.key is not None:
             key = tuple(key_part(references.resolve(part)) for part in operation.key)
             return await self._by_key(caller, operation, key, body, references)

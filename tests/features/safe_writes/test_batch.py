@@ -55,6 +55,22 @@ def test_results_come_in_order_each_as_its_own_call_would_answer(service: Portic
     assert not exists(service, two)
 
 
+def test_an_upsert_creates_merges_or_leaves_what_is_there(service: PorticoProcess, fresh: Fresh) -> None:
+    one, two = fresh(), fresh()
+    answer = batch(
+        service,
+        insert(one),
+        {"op": "upsert", "collection": "clients", "documents": [{"id": one, "name": "B"}, {"id": two, "name": "B"}]},
+        {"op": "upsert", "collection": "clients", "document": {"id": two, "name": "C"}, "resolution": "ignore-duplicates"},
+        {"op": "upsert", "collection": "clients", "document": {"id": two, "name": "D"}, "on_conflict": ["id"]},
+    )
+    assert answer.status_code == 200, answer.text
+    _, merged, left, changed = answer.json()["data"]
+    assert [item["name"] for item in merged] == ["B", "B"]
+    assert left is None
+    assert changed["name"] == "D"
+
+
 def test_when_one_operation_fails_nothing_is_written_and_its_number_is_told(service: PorticoProcess, fresh: Fresh) -> None:
     one, two = fresh(), fresh()
     answer = batch(service, insert(one), insert(two), insert(one))
@@ -115,6 +131,8 @@ BAD = [
     ({"operations": [{"op": "delete", "collection": "clients", "id": "x", "filter": {}}]}, 400, 0),
     ({"operations": [{"op": "delete", "collection": "clients", "filter": {"id": "x"}, "max_affected": -1}]}, 400, 0),
     ({"operations": [{"op": "delete", "collection": "clients", "filter": {"id": "x"}, "if_match": "y"}]}, 400, 0),
+    ({"operations": [{"op": "upsert", "collection": "clients", "document": {"id": "x", "name": "A"}, "resolution": []}]}, 400, 0),
+    ({"operations": [{"op": "upsert", "collection": "clients", "document": {"id": "x", "name": "A"}, "on_conflict": "id"}]}, 400, 0),
     ({"operations": [{"op": "count", "collection": "no_such"}]}, 404, 0),
     ({"operations": [{"op": "count", "collection": "clients", "filter": {"no_such": 1}}]}, 400, 0),
     ({"operations": [{"op": "get", "collection": "clients", "id": {"$ref": "0.id"}}]}, 400, 0),

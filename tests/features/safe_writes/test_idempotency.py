@@ -40,6 +40,7 @@ def _writes(key: str) -> list[tuple[str, str, Any, dict[str, str], int]]:
     return [
         ("POST", "/api/db/clients", {"id": key, "name": "A"}, {}, 201),
         ("POST", "/api/db/clients", [{"id": f"{key}-{n}", "name": "A"} for n in range(3)], {}, 201),
+        ("POST", "/api/db/clients", {"id": key, "name": "M"}, {"Prefer": "resolution=merge-duplicates"}, 200),
         ("PATCH", f"/api/db/clients/{key}", {"name": "B"}, {}, 200),
         ("PUT", f"/api/db/clients/{key}", {"name": "C"}, {}, 200),
         ("PUT", f"/api/db/clients/{key}-put", {"name": "C"}, {"If-None-Match": "*"}, 201),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from portico.api.openapi.calls import SAFE, Json, error, reference
 
-_OPERATIONS = ("insert", "update", "replace", "delete", "get", "query", "count")
+_OPERATIONS = ("insert", "update", "replace", "delete", "upsert", "get", "query", "count")
 _REFERENCE = 'A value `{"$ref": "0.id"}` is one of the result of an earlier operation.'
 _ERRORS = (400, 401, 403, 404, 409, 412, 413, 415, 422, 501, 503, 504)
 
