@@ -45,6 +45,7 @@ from portico.query.limits import Limits
 from portico.service.audit import AuditTrail
 from portico.service.authenticate import Authenticator, TokenVerifier
 from portico.service.batch import Batches
+from portico.service.bulk import BulkChanges
 from portico.service.coalesce import Coalescer
 from portico.service.documents import Documents
 from portico.service.health import HealthChecks
@@ -232,7 +233,8 @@ def assemble(service: Service) -> App:
         life_seconds=settings.transactions.life_seconds,
     )
     upserts = Upserts(service.documents, service.writes)
-    collections = Collections(service.documents, service.writes, upserts, imports, send_timeout=settings.http.send_timeout_seconds)
+    bulk = BulkChanges(service.documents, service.writes)
+    collections = Collections(service.documents, service.writes, upserts, bulk, imports, send_timeout=settings.http.send_timeout_seconds)
     histories = Histories(History(service.documents, service.writes), collections)
     control = Control(
         authenticator=service.authenticator,

@@ -12,8 +12,9 @@ from portico.api.conditions import is_known, wanted
 from portico.api.exchange import JSON, PRIVATE, VARY, Exchange, key_of
 from portico.api.render import envelope, page_part
 from portico.api.streams import export, import_documents
-from portico.errors import InvalidParameter, PreconditionFailed, RouteNotFound
+from portico.errors import InvalidParameter, PreconditionFailed, RouteNotFound, TooManyAffected
 from portico.model.page import Changed, Document
+from portico.service.bulk import BulkChanges
 from portico.service.caller import Asked, Caller
 from portico.service.documents import Documents, Listed
 from portico.service.imports import Imports
@@ -32,10 +33,13 @@ class Collections:
     `send_timeout` is how many seconds an export waits for a caller who does not read.
     """
 
-    def __init__(self, documents: Documents, writes: Writes, upserts: Upserts, imports: Imports, *, send_timeout: float) -> None:
+    def __init__(
+        self, documents: Documents, writes: Writes, upserts: Upserts, bulk: BulkChanges, imports: Imports, *, send_timeout: float
+    ) -> None:
         self._documents = documents
         self._writes = writes
         self._upserts = upserts
+        self._bulk = bulk
         self._imports = imports
         self._send_timeout = send_timeout
 
@@ -208,7 +212,14 @@ class Collections:
 
     async def _update_where(self, exchange: Exchange, caller: Caller, name: str) -> None:
         most, answer = self._preferences(exchange)
-        changed = await self._writes.update_where(caller, name, exchange.asked(NO_CLAUSES), await exchange.json(), most=most, answer=answer)
+        body = await exchange.json()
+        if isinstance(body, list):
+            self._no_parameters(exchange)
+            if most is not None and len(body) > most:
+                raise TooManyAffected(f"The change would touch more than {most} documents.", details={"max_affected": most})
+            changed = await self._bulk.update_all(caller, name, body, answer=answer)
+        else:
+            changed = await self._writes.update_where(caller, name, exchange.asked(NO_CLAUSES), body, most=most, answer=answer)
         await self.changed(exchange, changed, f"{changed.count} documents updated successfully")
 
     async def _delete_where(self, exchange: Exchange, caller: Caller, name: str) -> None:

@@ -178,7 +178,7 @@ class Transaction(Protocol):
         ...
 
     async def run_all(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Answer]:
-        """Run the calls of one create plan, in order, by as few statements as the engine can.
+        """Run the calls of one create plan, or of one change by key, in order, by as few statements as the engine can.
 
         Raises the first error; its ``details["index"]`` is the place of the call that it is of, where the engine can tell.
         """

@@ -33,12 +33,12 @@ async def together(caller: Caller, engine: Engine, work: Callable[[Transaction],
 
 
 @contextmanager
-def placed(places: Sequence[int]) -> Iterator[None]:
-    """Calls that are run together, and stand at `places` among the bodies of a call: an error's index becomes its body's."""
+def placed(places: Sequence[int], of: int) -> Iterator[None]:
+    """Calls that are run together, and stand at `places` among the bodies `of` a call: an error's index becomes its body's."""
     try:
         yield
     except PorticoError as error:
-        place = error.details.get("index")
+        place = error.details.get("index", 0 if len(places) == 1 < of else None)
         if isinstance(place, int):
             error.details["index"] = places[place]
         raise

@@ -201,7 +201,7 @@ def grouped(bodies: Sequence[Body], prepare: Callable[[Body], tuple[UpsertPlan, 
 
 async def send(transaction: Transaction, group: Group, answers: list[Document | None]) -> None:
     """Run a group's calls, and put their answers at their places."""
-    with placed(group.places):
+    with placed(group.places, len(answers)):
         made = await transaction.run_all(group.plan.lane.plan, group.calls, timeout=group.plan.lane.timeout)
     for place, answer in zip(group.places, made, strict=True):
         answers[place] = cast("Document | None", answer)

@@ -61,6 +61,12 @@ class WritePlan:
         except PorticoError:
             raise DocumentNotFound("There is no such document.") from None
 
+    def change_values(self, key: tuple[object, ...], etag: str | None, fields: Body, caller: Caller) -> tuple[object, ...]:
+        """The bound values of a change by key: the key, the hash that the document must have, row filters, and the new values."""
+        condition = () if etag is None else (etag,)
+        filters = tuple([coerce(None) for coerce in self.coercers])
+        return (*key, *condition, *filters, *self.writer.values(fields, caller.scope))
+
 
 class Writes:
     """Creates, changes and deletes.
@@ -172,7 +178,7 @@ class Writes:
         groups: dict[int, tuple[WritePlan, list[int], list[Call]]], answers: list[Document | None], transaction: Transaction
     ) -> None:
         for plan, places, calls in groups.values():
-            with placed(places):
+            with placed(places, len(answers)):
                 made = await transaction.run_all(plan.lane.plan, calls, timeout=plan.lane.timeout)
             for place, answer in zip(places, made, strict=True):
                 answers[place] = cast("Document", answer)
@@ -224,18 +230,21 @@ class Writes:
         self, caller: Caller, name: str, key: tuple[str, ...], complete: Callable[[Context], Body], *, etag: str | None
     ) -> Document:
         def prepare() -> tuple[Plan, tuple[object, ...]]:
-            collection = self.writable(name)
-            context = self._plans.context(caller, collection, Permission.UPDATE)
+            context = self._plans.context(caller, self.writable(name), Permission.UPDATE)
             fields = complete(context)
             plan = self._change_plan(caller, context, tuple(fields), conditional=etag is not None)
-            condition = () if etag is None else (etag,)
-            filters = tuple([coerce(None) for coerce in plan.coercers])
-            return as_plan(plan), (*plan.address(key), *condition, *filters, *plan.writer.values(fields, caller.scope))
+            return as_plan(plan), plan.change_values(plan.address(key), etag, fields, caller)
 
         answer = await self._documents.run(caller, prepare)
         if answer is None:
             raise DocumentNotFound("There is no such document.")
         return cast("Document", answer)
+
+    def prepared_change(self, caller: Caller, name: str, key: tuple[object, ...], fields: Body, etag: str | None) -> tuple[WritePlan, Call]:
+        """The plan and the call that change one document, checked but not run. `key` holds typed values. Passwords were hashed."""
+        context = self._plans.context(caller, self.writable(name), Permission.UPDATE)
+        plan = self._change_plan(caller, context, tuple(fields), conditional=etag is not None)
+        return plan, Call(plan.change_values(key, etag, fields, caller), caller.scope, caller.actor)
 
     def _change_plan(self, caller: Caller, context: Context, names: tuple[str, ...], *, conditional: bool) -> WritePlan:
         collection = context.collection

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from portico.engines.base import Call
+from portico.engines.postgres.bulk import BulkChanges
 from portico.engines.postgres.changes import Changes
 from portico.engines.postgres.creates import Creates, key_is_known
 from portico.engines.postgres.grammar import PostgresGrammar
@@ -31,7 +32,7 @@ from portico.query.scoped import (
     SharedRule,
 )
 
-_Manner = Literal["alone", "impatient", "together", "counted", "planned", "locking"]
+_Manner = Literal["alone", "impatient", "together", "counted", "planned", "locking", "by_keys"]
 
 
 @dataclass(slots=True)
@@ -70,6 +71,10 @@ class PostgresPlan:
         """The statement that only locks what a change is about. The transaction around it sets the scope."""
         return self._statement(kind, "locking")
 
+    def by_keys(self, kind: str) -> Statement:
+        """The statement of several changes by key. The transaction around it sets the scope."""
+        return self._statement(kind, "by_keys")
+
     def together(self, kind: str) -> Statement:
         """The statement of several calls whose scopes are all of this kind."""
         return self._statement(kind, "together")
@@ -102,6 +107,8 @@ class PostgresPlan:
 
     def _write(self, kind: str, manner: _Manner) -> Statement:  # noqa: PLR0911 - one for each kind of query
         query, many, impatient = self.query, manner == "together", manner != "alone"
+        if isinstance(query, Change) and manner == "by_keys":
+            return BulkChanges(self.grammar, self.secret).by_keys(query, kind)
         reads = Reads(self.grammar, self.secret)
         if isinstance(query, ListPage | Count) and manner in {"counted", "planned"}:
             counted = Count(query.query, query.rule)

@@ -76,7 +76,7 @@ class Creates:
         arrays: list[ColumnElement[Any]] = []
         names: list[str] = []
         for assignment in plan.assignments:
-            arrays.append(_sent(assignment.value))
+            arrays.append(sent(assignment.value))
             names.append(f"v{assignment.value.index}")
         arrays.extend(fixed(name, pg.ARRAY(sa.Text())) for name, _ in ACTOR)
         names.extend(label for _, label in ACTOR)
@@ -89,7 +89,7 @@ class Creates:
         calls = sa.func.unnest(*arrays).table_valued(*names, with_ordinality="n").render_derived(name="q")
         columns: list[ColumnElement[Any]] = [calls.c.n, *(calls.c[label] for _, label in ACTOR), calls.c.client, calls.c.clients]
         columns += [calls.c.users] if with_users else []
-        columns += [_typed(calls.c[f"v{item.value.index}"], item.value.type).label(f"c_{item.field}") for item in plan.assignments]
+        columns += [typed_value(calls.c[f"v{item.value.index}"], item.value.type).label(f"c_{item.field}") for item in plan.assignments]
         given = {assignment.field for assignment in plan.assignments}
         for field in plan.collection.key_fields:
             text = _default_text(field)
@@ -192,18 +192,18 @@ def _filler(collection: Collection) -> ColumnElement[Any]:
         if text is not None:
             return sa.literal_column(text).label(f"c_{field.name}")
         if field.nullable and field.default is None and not field.generated:
-            return _typed(sa.null(), field.type).label(f"c_{field.name}")
+            return typed_value(sa.null(), field.type).label(f"c_{field.name}")
     raise InvalidParameter("The body holds no field.", hint="Name at least one.")
 
 
-def _sent(parameter: Parameter) -> ColumnElement[Any]:
+def sent(parameter: Parameter) -> ColumnElement[Any]:
     """The array that carries a value of each call; arrays travel as their text, since arrays of arrays have one shape."""
     if isinstance(parameter.type, FieldType) and parameter.type.array:
         return each(Parameter(parameter.index, FieldType(Base.TEXT)))
     return each(parameter)
 
 
-def _typed(value: ColumnElement[Any], kind: Any) -> ColumnElement[Any]:
+def typed_value(value: ColumnElement[Any], kind: Any) -> ColumnElement[Any]:
     if isinstance(kind, FieldType) and kind.array:
         return sa.cast(value, Native(_array_name(kind)))
     if isinstance(kind, FieldType) and travels_as_text(kind):

@@ -130,12 +130,45 @@ async def run_joint(connection: Connection, plan: PostgresPlan, calls: Sequence[
     return outcomes
 
 
+async def run_together(connection: Connection, plan: PostgresPlan, calls: Sequence[Call], timeout: float | None) -> list[Answer]:
+    """Several creates, or several changes by key, of one caller: by one statement where that is right. Raises the first error."""
+    if isinstance(plan.query, Create):
+        return await create_together(connection, plan, calls, timeout)
+    assert isinstance(plan.query, Change), "reads and deletes are not run together"
+    if plan.query.versioned or len(calls) == 1:
+        return [await run_at(place, connection, plan, calls, timeout) for place in range(len(calls))]
+    return await change_together(connection, plan, plan.query, calls, timeout)
+
+
+async def run_at(place: int, connection: Connection, plan: PostgresPlan, calls: Sequence[Call], timeout: float | None) -> Answer:
+    """One of several calls, by itself. Its error says its place."""
+    try:
+        return await run_alone(connection, plan, calls[place], timeout)
+    except PorticoError as error:
+        raise at_place(error, place, calls) from error.__cause__
+
+
+async def change_together(
+    connection: Connection, plan: PostgresPlan, query: Change, calls: Sequence[Call], timeout: float | None
+) -> list[Answer]:
+    """Several changes by key in one statement; None for a document that is not there."""
+    rows = await fetch(connection, plan, plan.by_keys(calls[0].scope.kind), calls, timeout)
+    answers: list[Answer] = [None] * len(calls)
+    for row in rows:
+        place = row["n"] - 1
+        try:
+            answers[place] = changed(query, [row], calls[place])
+        except PorticoError as error:
+            raise at_place(error, place, calls) from error.__cause__
+    return answers
+
+
 async def create_together(connection: Connection, plan: PostgresPlan, calls: Sequence[Call], timeout: float | None) -> list[Answer]:
     """Several documents by one statement, all or none; raises the first error."""
     query = plan.query
     assert isinstance(query, Create), "only creates are made together"
     if not plan.together_inside:
-        return [await run_alone(connection, plan, call, timeout) for call in calls]
+        return [await run_at(place, connection, plan, calls, timeout) for place in range(len(calls))]
     if query.on_conflict:
         return await upsert(connection, plan, calls, timeout)
     rows = await fetch(connection, plan, plan.alone(calls[0].scope.kind), calls, timeout)
@@ -283,4 +316,4 @@ def changed(query: Change | Delete, rows: Sequence[asyncpg.Record], call: Call) 
     return Changed(len(rows), body)
 
 
-__all__ = ["chunks_of", "create_together", "in_scope", "needs_transaction", "run_alone", "run_joint", "set_scope"]
+__all__ = ["chunks_of", "in_scope", "needs_transaction", "run_alone", "run_joint", "run_together", "set_scope"]

@@ -14,7 +14,7 @@ from portico.engines.base import Answer, Call, Compiled, Isolation
 from portico.engines.postgres import keys
 from portico.engines.postgres.compiled import PostgresPlan
 from portico.engines.postgres.errors import LOST, lost, reported
-from portico.engines.postgres.execute import chunks_of, create_together, run_alone, set_scope
+from portico.engines.postgres.execute import chunks_of, run_alone, run_together, set_scope
 from portico.engines.postgres.pool import Pool, Share
 from portico.errors import InvalidParameter, PorticoError, StaleSnapshot, StatementTimeout
 from portico.model.idempotency import Answered, Kept, RequestKey
@@ -81,11 +81,11 @@ class PostgresTransaction:
             return await self._guarded(run_alone(self._connection, cast("PostgresPlan", plan), call, timeout))
 
     async def run_all(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Answer]:
-        """Run the calls of one create plan by one statement where that is right, else one after the other."""
+        """Run the calls of one create or change plan by one statement where that is right, else one after the other."""
         async with self._turn:
             self._wrote = True
             await self._guarded(self._scoped(calls[0].scope))
-            return await self._guarded(create_together(self._connection, cast("PostgresPlan", plan), calls, timeout))
+            return await self._guarded(run_together(self._connection, cast("PostgresPlan", plan), calls, timeout))
 
     async def claim(self, key: RequestKey, scope: Scope) -> Kept | None:
         """Take an idempotency key until the transaction ends, and give what is stored under it. Raises RequestInFlight."""
