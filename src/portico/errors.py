@@ -7,7 +7,8 @@
     ├── RequestError                    the caller's request is at fault; nothing was written
     │   ├── InvalidRequest              cannot be understood
     │   │   ├── InvalidJson  InvalidParameter  InvalidCursor
-    │   │   └── UnknownField  UnknownOperator  UnknownParameter
+    │   │   ├── UnknownField  UnknownOperator  UnknownParameter
+    │   │   └── UnknownRelation  AmbiguousRelation
     │   ├── Unauthenticated             no credential, or one that is not valid
     │   ├── Forbidden                   the caller may not do this
     │   │   └── HiddenField  ReadOnlyField  ForeignTenant
@@ -119,6 +120,18 @@ class UnknownParameter(InvalidRequest):
     """The call takes no such parameter."""
 
     code = "unknown_parameter"
+
+
+class UnknownRelation(InvalidRequest):
+    """The collection has no relation of this name; the hint says the nearest."""
+
+    code = "unknown_relation"
+
+
+class AmbiguousRelation(InvalidRequest):
+    """Several relations fit the name; the details list them."""
+
+    code = "ambiguous_relation"
 
 
 class Unauthenticated(RequestError):

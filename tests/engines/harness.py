@@ -20,6 +20,7 @@ from portico.query.bind_pipeline import bind_pipeline
 from portico.query.bound import BoundQuery, Parameter, Special, coerced
 from portico.query.coerce import json_coercer
 from portico.query.cursor import cursor_state
+from portico.query.names import Reached
 from portico.query.scoped import (
     Aggregate,
     Assignment,
@@ -32,9 +33,10 @@ from portico.query.scoped import (
     GetByKey,
     Limited,
     ListPage,
+    Rules,
     ScopeRule,
 )
-from portico.service.tenancy import cascades_of, rule_for
+from portico.service.tenancy import cascades_of, embedded_rules, rule_for
 from portico.syntax.mongo import parse as parse_json
 from portico.syntax.mongo import parse_pipeline
 from portico.syntax.postgrest import parse as parse_text
@@ -64,10 +66,14 @@ class Harness:
         """A call with these bound values."""
         return Call(tuple(values), self.scope, self.actor)
 
-    def resolve(self, name: str) -> tuple[Collection, frozenset[str]] | None:
+    def resolve(self, name: str) -> Reached | None:
         """Finds collections of includes."""
         found = self.collections.get(name)
-        return None if found is None else (found, frozenset())
+        return None if found is None else Reached(found)
+
+    def related(self, query: BoundQuery) -> Rules:
+        """The rules of the collections that a query includes, for this scope."""
+        return embedded_rules(query, self.scope, self.collections.get)
 
     def bound(self, name: str, query: str | Mapping[str, object], cursor: str | None = None) -> tuple[BoundQuery, tuple[object, ...]]:
         """A bound read with its values; a text is a query string, a mapping a JSON body. `cursor` is a page's `last`."""
@@ -98,7 +104,7 @@ class Harness:
     async def page(self, name: str, query: str | Mapping[str, object] = "", cursor: str | None = None) -> Page:
         """A page of documents."""
         bound, values = self.bound(name, query, cursor)
-        answer = await self.run_one(self.engine.compile(ListPage(bound, self.rule(name))), self.call(values))
+        answer = await self.run_one(self.engine.compile(ListPage(bound, self.rule(name), self.related(bound))), self.call(values))
         assert isinstance(answer, Page)
         return answer
 
@@ -114,7 +120,7 @@ class Harness:
     async def count(self, name: str, query: str | Mapping[str, object] = "") -> int:
         """How many match."""
         bound, values = self.bound(name, query)
-        answer = await self.run_one(self.engine.compile(Count(bound, self.rule(name))), self.call(values))
+        answer = await self.run_one(self.engine.compile(Count(bound, self.rule(name), self.related(bound))), self.call(values))
         assert isinstance(answer, Changed)
         return answer.count
 
@@ -136,7 +142,9 @@ class Harness:
         """One document by its key."""
         bound, values = self.bound(name, query)
         parameters, found = self.key(name, key, len(values))
-        answer = await self.run_one(self.engine.compile(GetByKey(bound, parameters, self.rule(name))), self.call((*values, *found)))
+        answer = await self.run_one(
+            self.engine.compile(GetByKey(bound, parameters, self.rule(name), embedded=self.related(bound))), self.call((*values, *found))
+        )
         assert answer is None or isinstance(answer, Document)
         return answer
 
@@ -263,7 +271,7 @@ class Harness:
     def exporting(self, name: str, query: str = "") -> tuple[Any, Call]:
         """A plan that exports, and its call."""
         bound, values = self.bound(name, query)
-        return self.engine.compile(Export(replace(bound, limit=None, offset=None), self.rule(name))), self.call(values)
+        return self.engine.compile(Export(replace(bound, limit=None, offset=None), self.rule(name), self.related(bound))), self.call(values)
 
 
 def declared(*documents: Mapping[str, object]) -> tuple[Collection, ...]:

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from portico.errors import DuplicateDocument, NotSupported, PorticoError, UnknownReference
+from portico.errors import DuplicateDocument, PorticoError, UnknownReference
 from portico.model.page import Page
 from portico.model.scope import Scope
-from portico.query.capabilities import Capability
 from portico.query.scoped import ListPage
 from tests.engines.declarations import ANN, AWAY, BOTH, EVE, HOME, NOBODY, ODD, OF_ANN, OF_ANN_ALONE, OF_EVE
 from tests.engines.harness import Harness
@@ -96,12 +95,7 @@ async def test_a_value_that_another_tenant_holds_is_a_plain_duplicate(family: Ha
 
 async def test_includes_come_from_the_scope_of_their_parent(family: Harness) -> None:
     mine = family.within(OF_ANN_ALONE)
-    asked = "select=title,messages(message_id),user(email)"
-    if Capability.EMBEDDING not in family.engine.capabilities:
-        with pytest.raises(NotSupported, match=Capability.EMBEDDING):
-            await mine.documents("conversations", asked)
-        return
-    documents = await mine.documents("conversations", asked)
+    documents = await mine.documents("conversations", "select=title,messages(message_id),user(email)")
     assert documents == [{"title": "talk 0", "messages": [{"message_id": 1}, {"message_id": 2}], "user": {"email": "user0@example.org"}}]
 
 

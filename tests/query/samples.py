@@ -8,6 +8,7 @@ from portico.query.bind import bind
 from portico.query.bound import Bound
 from portico.query.json_text import read_json
 from portico.query.limits import DEFAULT_LIMITS, Limits
+from portico.query.names import Reached
 from portico.syntax import mongo, postgrest
 
 
@@ -61,9 +62,9 @@ KEYLESS = Collection("log", "main", "log", (field("line", "text"), field("at", "
 _ALL = {collection.name: collection for collection in (INVOICES, LINES, CLIENTS, KEYLESS)}
 
 
-def resolve(name: str) -> tuple[Collection, frozenset[str]] | None:
+def resolve(name: str) -> Reached | None:
     """Every sample collection, without further hidden fields."""
-    return (_ALL[name], frozenset()) if name in _ALL else None
+    return Reached(_ALL[name]) if name in _ALL else None
 
 
 def from_query_string(text: str, collection: Collection = INVOICES, limits: Limits = DEFAULT_LIMITS) -> tuple[Bound, tuple[object, ...]]:

@@ -6,7 +6,16 @@ import json
 
 import pytest
 
-from portico.errors import HiddenField, InvalidRequest, OutOfRange, UnknownField, UnknownOperator, UnknownParameter, WrongType
+from portico.errors import (
+    HiddenField,
+    InvalidRequest,
+    OutOfRange,
+    UnknownField,
+    UnknownOperator,
+    UnknownParameter,
+    UnknownRelation,
+    WrongType,
+)
 from portico.query.ast import Operator
 from portico.query.bound import Comparison, Disjunction, Negation
 from portico.syntax import mongo
@@ -78,7 +87,7 @@ def test_null_members_of_the_body_are_as_if_they_were_not_there():
         ({"fields": ["*.a"]}, InvalidRequest, "field"),
         ({"filter": {"": 1}}, InvalidRequest, "name"),
         ({"sort": ["-stats"]}, UnknownField, "stats"),
-        ({"include": ["nothing"]}, UnknownField, "nothing"),
+        ({"include": ["nothing"]}, UnknownRelation, "nothing"),
         ({"filter": {"secret": "x"}}, HiddenField, "secret"),
         ({"filter": {"$nor": [{"secret": None}]}}, HiddenField, "secret"),
         ({"filter": {"status": {"$eq": {"$gt": ""}}}}, InvalidRequest, "status"),

@@ -12,6 +12,7 @@ from portico.errors import (
     UnknownField,
     UnknownOperator,
     UnknownParameter,
+    UnknownRelation,
     WrongType,
 )
 from portico.query.ast import Condition, Embed, Operator, Ordered, Path, Selected, Slot, Written
@@ -129,7 +130,7 @@ def test_json_places_are_named_by_their_last_step():
         ("totl=eq.1", UnknownField, "totl"),
         ("select=totl", UnknownField, "totl"),
         ("order=totl", UnknownField, "totl"),
-        ("select=nothing(*)", UnknownField, "nothing"),
+        ("select=nothing(*)", UnknownRelation, "nothing"),
         ("secret=eq.1", HiddenField, "secret"),
         ("select=secret", HiddenField, "secret"),
         ("order=secret", HiddenField, "secret"),

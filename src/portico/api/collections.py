@@ -115,11 +115,11 @@ class Collections:
     @staticmethod
     async def got(exchange: Exchange, document: Document, message: str = "Document found") -> None:
         """Answer one document, or 304 where the caller has it."""
-        tag = (b"etag", b'"' + (document.etag or "").encode() + b'"')
+        tag = ((b"etag", b'"' + document.etag.encode() + b'"'),) if document.etag is not None else ()
         if is_known(exchange.headers.get(b"if-none-match"), document.etag):
-            await exchange.answer(304, b"", tag, VARY, PRIVATE)
+            await exchange.answer(304, b"", *tag, VARY, PRIVATE)
             return
-        await exchange.answer(200, envelope(document.body, message, exchange.correlation_id), JSON, tag, VARY, PRIVATE)
+        await exchange.answer(200, envelope(document.body, message, exchange.correlation_id), JSON, *tag, VARY, PRIVATE)
 
     @staticmethod
     async def listed(exchange: Exchange, listed: Listed) -> None:

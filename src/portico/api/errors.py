@@ -24,6 +24,8 @@ STATUS: dict[type[PorticoError], int] = {
     e.UnknownField: 400,
     e.UnknownOperator: 400,
     e.UnknownParameter: 400,
+    e.UnknownRelation: 400,
+    e.AmbiguousRelation: 400,
     e.Unauthenticated: 401,
     e.Forbidden: 403,
     e.HiddenField: 403,

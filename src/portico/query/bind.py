@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from portico.errors import CollectionNotFound, InvalidCursor, InvalidParameter, InvalidRequest, OutOfRange, WrongType
+from portico.errors import InvalidCursor, InvalidParameter, InvalidRequest, OutOfRange, WrongType
 from portico.model.collection import Collection, Relation
 from portico.model.field import Base, Field, FieldType
 from portico.query import ast
@@ -13,17 +13,21 @@ from portico.query.bound import (
     BoundFilter,
     BoundQuery,
     Coercer,
+    Conjunction,
     Embedded,
     Keyset,
     Order,
     Output,
     Parameter,
+    Predicate,
+    Related,
     Special,
     Target,
 )
 from portico.query.coerce import text_coercer
-from portico.query.conditions import TEXT, FilterBinder, Parameters
+from portico.query.conditions import TEXT, FilterBinder, Parameters, group
 from portico.query.cursor import CursorState, cursor_coercer
+from portico.query.includes import Includes, embeds_of, names_of
 from portico.query.limits import DEFAULT_LIMITS, Limits
 from portico.query.names import Names, Resolve, cast_type
 
@@ -52,10 +56,12 @@ def bind(
         first: the index of the first parameter.
     Raises:
         UnknownField, HiddenField, InvalidRequest, InvalidParameter, InvalidCursor: the request does not fit the collection.
+        UnknownRelation, AmbiguousRelation: an include does not say which documents. Forbidden: they are not the caller's to read.
         WrongType, OutOfRange: an operator does not apply to a type, or the request is too large.
     """
     parameters = Parameters(first)
-    binder = _QueryBinder(parameters, FilterBinder(parameters, limits), limits, resolve, query.own_moments)
+    includes = Includes(parameters, limits, resolve)
+    binder = _QueryBinder(parameters, FilterBinder(parameters, limits), limits, includes, query.own_moments)
     names = Names(collection, hidden | collection.security.hidden)
     bound = binder.bind(query, names, cursor=cursor)
     return Bound(bound, tuple(parameters.sources), tuple(parameters.coercers))
@@ -87,15 +93,17 @@ class _QueryBinder:
     parameters: Parameters
     filters: FilterBinder
     limits: Limits
-    resolve: Resolve | None
+    includes: Includes
     own_moments: bool
 
     def bind(
         self, query: ast.Query, names: Names, *, cursor: CursorState | None = None, depth: int = 0, relation: Relation | None = None
     ) -> BoundQuery:
         """Bind one level; `depth` is how many includes lead here, by `relation`."""
-        predicate = self.filters.bind(query.filter, names) if query.filter is not None else None
         outputs = self._outputs(query, names, depth)
+        embeds = embeds_of(query, outputs)
+        names = replace(names, embeds={name: embedded for name, (_, embedded) in embeds.items()})
+        predicate = self._filter(query, names, [Related(embedded) for asked, embedded in embeds.values() if asked.inner])
         grouped = any(isinstance(output, Output) and output.aggregate for output in outputs)
         order = self._grouped_order(query, names, outputs) if grouped else self._order(query, names)
         keyset = self._keyset(query, order, cursor, names.collection, grouped=grouped)
@@ -117,47 +125,51 @@ class _QueryBinder:
         _refuse_duplicates(outputs)
         return tuple(_in_own_form(output) for output in outputs) if self.own_moments else tuple(outputs)
 
-    def _embedded(self, embed: ast.Embed, names: Names, depth: int) -> Embedded:
-        if depth > self.limits.max_include_depth:
-            raise OutOfRange(f"The request includes relations deeper than {self.limits.max_include_depth}.")
-        relation = names.relation(embed.relation, embed.hint)
-        if embed.spread and relation.many:
-            raise InvalidRequest(
-                f"The relation {relation.name!r} leads to many documents, so it cannot be spread.", details={"relation": relation.name}
-            )
-        if embed.query.cursor is not None or embed.query.count is not None:
-            raise InvalidParameter("A relation takes no cursor or count of its own.", details={"relation": relation.name})
-        query = self.bind(embed.query, self._other(relation), depth=depth, relation=relation)
-        return Embedded(embed.alias or embed.relation, relation, query, embed.inner, embed.spread)
+    def _filter(self, query: ast.Query, names: Names, required: list[Predicate]) -> Predicate | None:
+        """The level's own filter, and the related documents that its includes require."""
+        asked = [self.filters.bind(query.filter, names)] if query.filter is not None else []
+        every = [*asked, *required]
+        return group(every, Conjunction) if every else None
 
-    def _other(self, relation: Relation) -> Names:
-        found = self.resolve(relation.collection) if self.resolve is not None else None
-        if found is None:
-            raise CollectionNotFound(
-                f"The relation {relation.name!r} leads to no collection that you may read.", details={"relation": relation.name}
-            )
-        collection, hidden = found
-        return Names(collection, hidden | collection.security.hidden)
+    def _embedded(self, embed: ast.Embed, names: Names, depth: int) -> Embedded:
+        relation, other = self.includes.find(embed, names, depth)
+        query = self.bind(embed.query, names_of(other), depth=depth, relation=relation)
+        limiting = self.includes.restrictions(other)
+        if limiting:
+            query = replace(query, filter=group([*([query.filter] if query.filter is not None else []), *limiting], Conjunction))
+        if embed.spread and any(isinstance(output, Output) and output.aggregate for output in query.outputs):
+            raise InvalidRequest("A relation that is spread has no aggregates.", details={"relation": relation.name})
+        return Embedded(embed.alias or embed.relation, relation, query, embed.spread, self.includes.join(relation))
 
     def _order(self, query: ast.Query, names: Names) -> tuple[Order, ...]:
         order: dict[tuple[object, ...], Order] = {}
         for item in query.order:
-            relation = names.relation(item.relation) if item.relation is not None else None
-            if relation is not None and relation.many:
-                raise InvalidRequest(
-                    f"The relation {relation.name!r} leads to many documents, so it gives no order.", details={"relation": relation.name}
-                )
-            target = _sort_target(item.path, self._other(relation) if relation is not None else names)
+            target = self._related_target(item, item.relation, names) if item.relation is not None else _sort_target(item.path, names)
             nulls_first = item.descending if item.nulls_first is None else item.nulls_first
-            place = (item.path.name, item.path.steps, item.path.as_text, relation.name if relation is not None else None)
-            order.setdefault(place, Order(target, item.descending, nulls_first, relation))
+            place = (item.path.name, item.path.steps, item.path.as_text, item.relation)
+            order.setdefault(place, Order(target, item.descending, nulls_first))
         for field in names.collection.key_fields:
             order.setdefault((field.name, (), False, None), Order(Target(field, field.type), descending=False, nulls_first=False))
         return tuple(order.values())
 
+    def _related_target(self, item: ast.Ordered, name: str, names: Names) -> Target:
+        """A sort key in the document of a to-one relation that the select includes."""
+        embedded = names.embeds.get(name)
+        if embedded is None:
+            raise InvalidRequest(
+                f"The relation {name[:64]!r} is not in the select, so it gives no order.",
+                hint=f"Add {name[:64]}() to the select.",
+                details={"relation": name[:64]},
+            )
+        if embedded.relation.many:
+            raise InvalidRequest(
+                f"The relation {name!r} leads to many documents, so it gives no order.", details={"relation": embedded.relation.name}
+            )
+        return replace(_sort_target(item.path, self.includes.names(embedded.relation)), within=embedded)
+
     def _grouped_order(self, query: ast.Query, names: Names, outputs: tuple[Output | Embedded, ...]) -> tuple[Order, ...]:
         """Groups are ordered by what they group by: as asked, else by each of it in turn."""
-        if any(isinstance(output, Embedded) for output in outputs):
+        if any(isinstance(output, Embedded) and output.query.outputs for output in outputs):
             raise InvalidRequest("A select with aggregates cannot include relations.")
         groups = [output.target for output in outputs if isinstance(output, Output) and not output.aggregate]
         asked = [(_sort_target(item.path, names), item) for item in query.order]
@@ -265,14 +277,21 @@ def _check_aggregate(item: ast.Selected, target: Target, field: Field) -> None:
 def _refuse_duplicates(outputs: list[Output | Embedded]) -> None:
     seen: set[str] = set()
     for output in outputs:
-        spread = isinstance(output, Embedded) and output.spread
-        inner = [item.name for item in output.query.outputs] if isinstance(output, Embedded) and spread else [output.name]
-        for name in inner:
+        for name in _answered(output):
             if name in seen:
                 raise InvalidRequest(
                     f"The select names {name[:64]!r} twice.", hint="Give one of them an alias.", details={"field": name[:64]}
                 )
             seen.add(name)
+
+
+def _answered(output: Output | Embedded) -> list[str]:
+    """The members of the answer that an output makes."""
+    if isinstance(output, Output):
+        return [output.name]
+    if output.spread:
+        return [name for inner in output.query.outputs for name in _answered(inner)]
+    return [output.name] if output.query.outputs else []
 
 
 def _sort_target(path: ast.Path, names: Names) -> Target:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
-from portico.errors import CollectionNotFound, InvalidRequest, OutOfRange, UnknownField, WrongType
+from portico.errors import InvalidRequest, OutOfRange, UnknownField, WrongType
 from portico.model.collection import Collection
 from portico.model.field import Base, Field, FieldType
 from portico.query import ast, pipeline
@@ -31,6 +31,7 @@ from portico.query.bound_pipeline import (
 )
 from portico.query.conditions import FilterBinder, Parameters, group
 from portico.query.expressions import BIGINT, JSON, ExpressionBinder, plain_type
+from portico.query.includes import Includes, names_of
 from portico.query.limits import DEFAULT_LIMITS, Limits
 from portico.query.names import Names, Resolve
 from portico.query.shapes import Shape, copied, fields_of, flattened, members_of, object_of, renamed
@@ -319,19 +320,15 @@ class _PipelineBinder:
                 "$lookup follows a relation of the collection's documents, so it stands before $group and $project.",
                 details={"operator": "$lookup"},
             )
-        relation = self.names.relation(stage.relation, stage.local if stage.local in self.names.collection.by_name else None)
+        hint = stage.local if stage.local in self.names.collection.by_name else None
+        includes = Includes(self.parameters, self.limits, self.resolve)
+        relation, reached = includes.find(ast.Embed(stage.relation, ast.Query(), hint=hint), self.names, 1)
         wanted = [(stage.local, relation.local), (stage.foreign, relation.foreign)]
         if relation.through is not None or any(given is not None and (given,) != fields for given, fields in wanted):
             raise InvalidRequest(
                 f"The collection declares no relation to {stage.relation[:64]!r} over these fields.", details={"operator": "$lookup"}
             )
-        found = self.resolve(relation.collection) if self.resolve is not None else None
-        if found is None:
-            raise CollectionNotFound(
-                f"The relation {relation.name!r} leads to no collection that you may read.", details={"relation": relation.name}
-            )
-        other, unseen = found
-        theirs = Names(other, unseen | other.security.hidden).visible()
+        other, theirs = reached.collection, names_of(reached).visible()
         name = stage.name or relation.name
         local = tuple(self.base[item] for item in relation.local)
         keys = [item for item in other.key_fields if item not in theirs]

@@ -52,6 +52,7 @@ class Target:
             compare as IEEE doubles. `json` is compared as a whole. Sort keys inside JSON have the type `json` or, as text, `text`.
         element: the place is relative to the element of an `elem_match`, not to the document.
         own_moment: a datetime that is answered in PostgreSQL's own form (``2025-08-20T08:10:48.1+00:00``), whatever the engine.
+        within: the place is in the related document of this to-one relation; NULL where there is none.
     """
 
     field: Field | None
@@ -61,6 +62,12 @@ class Target:
     cast: bool = False
     element: bool = False
     own_moment: bool = False
+    within: Embedded | None = None
+
+    @property
+    def nullable(self) -> bool:
+        """Whether there may be no value."""
+        return self.field is None or self.field.nullable or bool(self.steps) or self.within is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,14 @@ class Negation:
     child: Predicate
 
 
-Predicate = Comparison | Conjunction | Disjunction | Negation
+@dataclass(frozen=True, slots=True)
+class Related:
+    """There is a related document, as `embedded` asks for it; its own limit and offset do not count."""
+
+    embedded: Embedded
+
+
+Predicate = Comparison | Conjunction | Disjunction | Negation | Related
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +141,6 @@ class Order:
     target: Target
     descending: bool
     nulls_first: bool
-    relation: Relation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +154,25 @@ class Keyset:
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """The join collection of a many-to-many relation, and what its documents must match (a service's row filters)."""
+
+    collection: Collection
+    filter: Predicate | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Embedded:
-    """Related documents inside of a document; `query` is bound to `relation.collection`."""
+    """Related documents inside of a document; `query` is bound to `relation.collection`.
+
+    Without outputs it is asked for the sake of a filter or an order, and not answered. `spread`: its members are the parent's.
+    """
 
     name: str
     relation: Relation
     query: BoundQuery
-    inner: bool = False
     spread: bool = False
+    join: Join | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from portico.errors import InvalidRequest, InvalidValue, OutOfRange, UnknownFiel
 from portico.model.field import Base, FieldType
 from portico.query import ast
 from portico.query.ast import Operator, Written
-from portico.query.bound import Coercer, Comparison, Conjunction, Disjunction, Negation, Parameter, Predicate, Special, Target
+from portico.query.bound import Coercer, Comparison, Conjunction, Disjunction, Negation, Parameter, Predicate, Related, Special, Target
 from portico.query.coerce import json_coercer, many_coercer, parse_json_text, read_json_text, read_text, text_coercer
 from portico.query.limits import Limits
 from portico.query.names import Names
@@ -81,6 +81,9 @@ class FilterBinder:
                     raise OutOfRange(f"The filter has more than {self.limits.max_expressions} expressions.")
                 if not node.path.name and element is None:
                     return self._search(node, names)
+                if element is None and _asks_of_relation(node, names):
+                    related = Related(names.embeds[node.path.name])
+                    return related if node.operator is Operator.EXISTS else Negation(related)
                 return self._condition(node, names, element, depth)
 
     def _condition(self, node: ast.Condition, names: Names, element: FieldType | None, depth: int) -> Predicate:
@@ -199,6 +202,22 @@ def group(children: list[Predicate], kind: type[Conjunction | Disjunction]) -> P
 def negate(predicate: Predicate) -> Predicate:
     """The negation of `predicate`."""
     return predicate.child if isinstance(predicate, Negation) else Negation(predicate)
+
+
+def _asks_of_relation(node: ast.Condition, names: Names) -> bool:
+    """Whether the condition asks if there are related documents. Raises InvalidRequest where it compares them with something."""
+    name = node.path.name
+    if name not in names.embeds:
+        return False
+    if node.operator in {Operator.IS_NULL, Operator.EXISTS} and not node.path.steps:
+        return True
+    if name in names.collection.by_name:
+        return False
+    raise InvalidRequest(
+        f"The relation {name!r} is compared with null alone.",
+        hint=f"Ask of its fields: {name}.field in the query string, a filter of its own in the include.",
+        details={"relation": name},
+    )
 
 
 def _place(node: ast.Condition, names: Names, element: FieldType | None) -> tuple[Target, str]:

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from portico.errors import HiddenField, InvalidParameter, InvalidRequest, UnknownField, WrongType
+from portico.errors import AmbiguousRelation, HiddenField, InvalidParameter, PorticoError, UnknownField, UnknownRelation, WrongType
 from portico.model.collection import Collection, Relation
 from portico.model.field import Base, Field, FieldType, parse_type
-from portico.query.ast import Path
+from portico.query.ast import Parsed, Path
+from portico.query.bound import Embedded
 
-Resolve = Callable[[str], tuple[Collection, frozenset[str]] | None]
-"""Finds another collection of the database by name, with the fields that the caller does not see there; None where it may not read it."""
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Another collection, as a caller reaches it.
+
+    Attributes:
+        hidden: fields that the caller does not see there, besides the collection's own.
+        row_filters: what its documents must match for this caller, as the operator wrote it.
+        refusal: why the caller may not read it, though it may know of it.
+    """
+
+    collection: Collection
+    hidden: frozenset[str] = frozenset()
+    row_filters: tuple[Parsed, ...] = ()
+    refusal: PorticoError | None = None
+
+
+Resolve = Callable[[str], Reached | None]
+"""Finds another collection of the database by name; None where there is none that the caller may know of."""
 
 _CASTS = {
     "text": "text",
@@ -41,10 +60,14 @@ _CASTS = {
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of one collection as one caller sees them. `hidden` includes the collection's own hidden fields."""
+    """The names of one collection as one caller sees them. `hidden` includes the collection's own hidden fields.
+
+    `embeds` are the relations that the select includes, by the names that it gives them.
+    """
 
     collection: Collection
     hidden: frozenset[str]
+    embeds: Mapping[str, Embedded] = dataclasses.field(default_factory=dict)
 
     def visible(self) -> list[Field]:
         """The fields that the caller sees, in order."""
@@ -61,28 +84,32 @@ class Names:
             raise WrongType(f"The field {path.name!r} is {field.type}, not JSON, so it has nothing inside.", details={"field": path.name})
         return field
 
-    def relation(self, name: str, hint: str | None = None) -> Relation:
+    def relation(self, name: str, hint: str | None, known: Callable[[Relation], bool]) -> Relation:
         """The relation that callers mean by `name`: its own name, else its collection's, its constraint's or its field's.
 
+        Args:
+            hint: decides between several: a constraint, a join collection or a field. known: which relations the caller may know of.
         Raises:
-            UnknownField: there is none. InvalidRequest: several fit; `hint` (a constraint, a join collection or a field) decides.
+            UnknownRelation: there is none. AmbiguousRelation: several fit.
         """
-        relations = self.collection.relations
+        relations = [relation for relation in self.collection.relations if known(relation)]
         found = [relation for relation in relations if relation.name == name]
         if not found or hint is not None:
             found = [relation for relation in relations if _is_called(relation, name)]
         if hint is not None:
             found = [relation for relation in found if _is_hinted(relation, hint)]
         if not found:
-            details = {"relation": name, "collection": self.collection.name}
+            details = {"relation": _short(name), "collection": self.collection.name}
             near = _nearest(name, [relation.name for relation in relations])
-            raise UnknownField(f"The collection {self.collection.name!r} has no relation {_short(name)!r}.", hint=near, details=details)
+            message = f"The collection {self.collection.name!r} has no relation {_short(name)!r}"
+            message += f" by {_short(hint)!r}." if hint is not None else "."
+            raise UnknownRelation(message, hint=near, details=details)
         if len(found) > 1:
             names = ", ".join(sorted({relation.name for relation in found}))
-            raise InvalidRequest(
-                f"More than one relation of {self.collection.name!r} leads to {name!r}.",
+            raise AmbiguousRelation(
+                f"More than one relation of {self.collection.name!r} leads to {_short(name)!r}.",
                 hint=f"Name one of: {names}.",
-                details={"relation": name},
+                details={"relation": _short(name), "collection": self.collection.name, "choices": [_described(item) for item in found]},
             )
         return found[0]
 
@@ -104,6 +131,14 @@ def cast_type(cast: str) -> FieldType:
 
 def _is_called(relation: Relation, name: str) -> bool:
     return name in {relation.name, relation.collection, relation.constraint} or (not relation.many and relation.local == (name,))
+
+
+def _described(relation: Relation) -> dict[str, object]:
+    """A relation as the choices of an ambiguity tell of it."""
+    cardinality = "many-to-many" if relation.through else "to-many" if relation.many else "to-one"
+    through = {"through": relation.through[0]} if relation.through else {}
+    fields = {"local": list(relation.local), "foreign": list(relation.foreign), "constraint": relation.constraint}
+    return {"name": relation.name, "collection": relation.collection, "cardinality": cardinality, **fields, **through}
 
 
 def _is_hinted(relation: Relation, hint: str) -> bool:

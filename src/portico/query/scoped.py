@@ -5,7 +5,9 @@ Only `service/tenancy.py` builds these. An engine has no way to run a `BoundQuer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 from portico.model.collection import Collection
@@ -56,6 +58,11 @@ class EverythingRule:
 ScopeRule = TenantRule | OwnerRule | ParentRule | SharedRule | EverythingRule
 """How a collection's documents are limited. The values come with each call's `Scope`, never with the plan."""
 
+Rules = Mapping[Collection, ScopeRule]
+"""How each collection is limited whose documents are embedded or joined on the way, at any level."""
+
+NO_RULES: Rules = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class GetByKey:
@@ -65,6 +72,7 @@ class GetByKey:
     key: tuple[Parameter, ...]
     rule: ScopeRule
     etag: bool = True
+    embedded: Rules = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class ListPage:
 
     query: BoundQuery
     rule: ScopeRule
+    embedded: Rules = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,7 @@ class Count:
 
     query: BoundQuery
     rule: ScopeRule
+    embedded: Rules = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,7 @@ class Export:
 
     query: BoundQuery
     rule: ScopeRule
+    embedded: Rules = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from portico.query import ast
-from portico.query.bound import Comparison, Conjunction, Disjunction, Negation, Predicate
+from portico.query.bound import Comparison, Conjunction, Disjunction, Negation, Predicate, Related
 from portico.query.bound_pipeline import Built, Column, Member
 from portico.query.expressions import JSON
 
@@ -47,6 +47,8 @@ def fields_of(predicate: Predicate) -> frozenset[str]:
             return fields_of(child)
         case Conjunction(children) | Disjunction(children):
             return frozenset().union(*(fields_of(child) for child in children))
+        case Related(embedded):
+            return frozenset({embedded.name})
 
 
 def renamed(node: ast.Node, flat: dict[str, Column]) -> ast.Node:

@@ -97,9 +97,10 @@ class Documents:
         if not collection.primary_key:
             raise _no_document()
         bound = self.plans.bind(context, replace(asked.parse(), limit=None, offset=None, cursor=None))
-        sources, coercers = (bound.sources, bound.coercers) if bound.query.filter is not None else ((), ())
+        embedded = self.plans.embedded(context, bound.query)
+        sources, coercers = (bound.sources, bound.coercers) if bound.query.filter is not None or embedded else ((), ())
         key, key_coercers = self.plans.key_parameters(collection, len(sources))
-        query = tenancy.get_by_key(bound.query, key, context.rule, etag=True)
+        query = tenancy.get_by_key(bound.query, key, context.rule, etag=True, embedded=embedded)
         base = len(asked.values)
         plan = Plan(
             self.plans.compile(context, "get", query),
@@ -159,7 +160,8 @@ class Documents:
         bound = self.plans.bind(context, query, state)
         if bound.query.limit is None:
             raise InvalidCursor("The query has no limit.")
-        lane = self.plans.compile(context, "list", tenancy.list_page(bound.query, context.rule))
+        embedded = self.plans.embedded(context, bound.query)
+        lane = self.plans.compile(context, "list", tenancy.list_page(bound.query, context.rule, embedded))
         tag = query_tag(query, collection)
         plan = Plan(lane, collection, bound.sources, bound.coercers, bound.query.limit.index, tag, str(shape))
         self.plans.keep(caller, collection, "list", shape, plan)
@@ -176,7 +178,8 @@ class Documents:
         if found is None:
             context = self.plans.context(caller, collection, Permission.READ)
             bound = self.plans.bind(context, replace(asked.parse(), order=(), cursor=None))
-            lane = self.plans.compile(context, "count", tenancy.count(bound.query, context.rule))
+            embedded = self.plans.embedded(context, bound.query)
+            lane = self.plans.compile(context, "count", tenancy.count(bound.query, context.rule, embedded))
             found = Plan(lane, collection, bound.sources, bound.coercers, pattern=str(asked.shape))
             self.plans.keep(caller, collection, "count", asked.shape, found)
         plan = cast("Plan", found)
@@ -206,7 +209,7 @@ class Documents:
         collection = self.plans.collection(name)
         context = self.plans.context(caller, collection, Permission.EXPORT)
         bound = self.plans.bind(context, replace(asked.parse(), limit=None, offset=None, cursor=None))
-        plan = context.engine.compile(tenancy.export(bound.query, context.rule))
+        plan = context.engine.compile(tenancy.export(bound.query, context.rule, self.plans.embedded(context, bound.query)))
         call = Call(bound.values(asked.values), caller.scope, caller.actor)
         return context.engine.stream(plan, call) if caller.transaction is None else caller.transaction.stream(plan, call)
 

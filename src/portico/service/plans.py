@@ -21,13 +21,13 @@ from portico.query.bound_pipeline import BoundAggregation
 from portico.query.capabilities import Capability
 from portico.query.cursor import CursorState
 from portico.query.limits import Limits
-from portico.query.names import Resolve
 from portico.query.pipeline import Pipeline
-from portico.query.scoped import Aggregate, Assignment, Limited, ParentRule, ScopedQuery, ScopeRule
+from portico.query.scoped import Aggregate, Assignment, Limited, ParentRule, Rules, ScopedQuery, ScopeRule
 from portico.service import tenancy
 from portico.service.authorize import Access, effective, require
 from portico.service.caller import EVERY_FIELD, Asked, Caller
 from portico.service.coalesce import Lane
+from portico.service.related import Reach
 
 MOST_PLANS = 4096
 ParseFilter = Callable[[str], ast.Parsed]
@@ -69,6 +69,7 @@ class Context:
     audit: bool
     versioned: bool
     belongs: ScopeRule
+    caller: Caller
 
 
 class Plans:
@@ -139,7 +140,8 @@ class Plans:
         versioned = collection.versioned
         if versioned and Capability.VERSIONS not in engine.capabilities:
             raise NotSupported(Capability.VERSIONS, engine.kind, hint="Run portico init-db on the database.")
-        return Context(collection, engine, access, rule, caller.identity.statement_timeout, self.audited(collection), versioned, belongs)
+        audited = self.audited(collection)
+        return Context(collection, engine, access, rule, caller.identity.statement_timeout, audited, versioned, belongs, caller)
 
     def audited(self, collection: Collection) -> bool:
         """Whether changes of `collection` write an audit row. Raises NotSupported where they must and cannot."""
@@ -153,7 +155,8 @@ class Plans:
     def bind(self, context: Context, query: ast.Query, cursor: CursorState | None = None) -> Bound:
         """Resolve a query for its caller, with the service's row filters in it."""
         collection = context.collection
-        bound = bind(query, collection, hidden=context.access.hidden, limits=self.limits, cursor=cursor, resolve=_includes(context.engine))
+        reach = Reach(self._catalog().get, collection.database, context.caller, self._parse_filter)
+        bound = bind(query, collection, hidden=context.access.hidden, limits=self.limits, cursor=cursor, resolve=reach)
         filters, sources, coercers = self.row_filters(context, len(bound.sources))
         if not filters:
             return bound
@@ -166,19 +169,11 @@ class Plans:
         Raises:
             Forbidden, CollectionNotFound: it looks up in a collection that the caller may not read.
         """
-        contexts: dict[str, Context] = {}
-
-        def resolve(name: str) -> tuple[Collection, frozenset[str]] | None:
-            found = self._catalog().get(name)
-            if found is None or found.database != context.collection.database:
-                return None
-            contexts[found.name] = self.context(caller, found, Permission.READ)
-            return found, contexts[found.name].access.hidden
-
-        bound = bind_pipeline(asked, context.collection, hidden=context.access.hidden, limits=self.limits, resolve=resolve)
+        reach = Reach(self._catalog().get, context.collection.database, caller, self._parse_filter)
+        bound = bind_pipeline(asked, context.collection, hidden=context.access.hidden, limits=self.limits, resolve=reach)
         pipeline, sources, coercers = bound.pipeline, bound.sources, bound.coercers
         limits: list[Limited] = []
-        for own in (context, *(contexts[lookup.collection.name] for lookup in pipeline.lookups)):
+        for own in (context, *(self.context(caller, lookup.collection, Permission.READ) for lookup in pipeline.lookups)):
             filters, more_sources, more_coercers = self.row_filters(own, len(sources))
             sources, coercers = sources + more_sources, coercers + more_coercers
             limits.append(tenancy.limited(own.rule, Conjunction(filters) if filters else None))
@@ -186,6 +181,17 @@ class Plans:
         pipeline = replace(pipeline, filter=Conjunction(both) if both else None)
         scoped = tenancy.aggregate(pipeline, context.rule, tuple(limits[1:]))
         return scoped, BoundAggregation(pipeline, sources, coercers)
+
+    def embedded(self, context: Context, query: BoundQuery) -> Rules:
+        """What limits the documents that a query includes.
+
+        Raises:
+            NotSupported: it includes some, and the engine has no includes.
+        """
+        rules = tenancy.embedded_rules(query, context.caller.scope, self._catalog().get)
+        if rules and Capability.EMBEDDING not in context.engine.capabilities:
+            raise NotSupported(Capability.EMBEDDING, context.engine.kind)
+        return rules
 
     def row_filters(self, context: Context, first: int) -> tuple[tuple[Predicate, ...], tuple[int, ...], tuple[Coercer, ...]]:
         """The service's row filters on the collection, their parameters beginning at `first`. They may look at hidden fields."""
@@ -228,15 +234,6 @@ class Plans:
         """Every collection of the snapshot in force."""
         catalog = self._catalog()
         return tuple(found for name in catalog.names if (found := catalog.get(name)) is not None)
-
-
-def _includes(engine: Engine) -> Resolve:
-    """Includes are understood, and not served yet: each is refused by the capability that it would need."""
-
-    def resolve(_: str) -> tuple[Collection, frozenset[str]] | None:
-        raise NotSupported(Capability.EMBEDDING, engine.kind, message="Related documents are not included yet.")
-
-    return resolve
 
 
 __all__ = ["Asked", "Context", "ParseFilter", "Plan", "Plans"]

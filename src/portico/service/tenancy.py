@@ -8,9 +8,10 @@ from dataclasses import replace
 from portico.errors import CollectionNotFound, ConfigurationError
 from portico.model.collection import Collection
 from portico.model.scope import Scope
-from portico.query.bound import BoundQuery, Parameter, Predicate
+from portico.query.bound import BoundQuery, Embedded, Parameter, Predicate
 from portico.query.bound_pipeline import BoundPipeline
 from portico.query.scoped import (
+    NO_RULES,
     Aggregate,
     Assignment,
     Cascade,
@@ -26,6 +27,7 @@ from portico.query.scoped import (
     OwnerRule,
     ParentRule,
     Resolution,
+    Rules,
     ScopeRule,
     SharedRule,
     TenantRule,
@@ -81,24 +83,35 @@ def belongs(collection: Collection, resolve: Resolve) -> ScopeRule:
     return EverythingRule() if collection.security.access_control == "undeclared" else _limited(collection, resolve)
 
 
-def get_by_key(query: BoundQuery, key: tuple[Parameter, ...], rule: ScopeRule, *, etag: bool) -> GetByKey:
-    """One document by its key. A filter (a service's row filter) must hold as well."""
-    return GetByKey(replace(query, order=(), limit=None, offset=None, keyset=None, count=None), key, rule, etag)
+def embedded_rules(query: BoundQuery, scope: Scope, resolve: Resolve) -> Rules:
+    """What limits each collection that `query` includes or joins on the way, at any level. Raises as `rule_for`."""
+    found: dict[Collection, ScopeRule] = {}
+    for output in query.outputs:
+        if isinstance(output, Embedded):
+            reached = [output.query.collection, *([output.join.collection] if output.join is not None else [])]
+            found.update({collection: rule_for(collection, scope, resolve) for collection in reached})
+            found.update(embedded_rules(output.query, scope, resolve))
+    return found or NO_RULES
 
 
-def list_page(query: BoundQuery, rule: ScopeRule) -> ListPage:
+def get_by_key(query: BoundQuery, key: tuple[Parameter, ...], rule: ScopeRule, *, etag: bool, embedded: Rules = NO_RULES) -> GetByKey:
+    """One document by its key. A filter (a service's row filter) must hold as well. With related documents in it there is no ETag."""
+    return GetByKey(replace(query, order=(), limit=None, offset=None, keyset=None, count=None), key, rule, etag and not embedded, embedded)
+
+
+def list_page(query: BoundQuery, rule: ScopeRule, embedded: Rules = NO_RULES) -> ListPage:
     """A page."""
-    return ListPage(query, rule)
+    return ListPage(query, rule, embedded)
 
 
-def count(query: BoundQuery, rule: ScopeRule) -> Count:
+def count(query: BoundQuery, rule: ScopeRule, embedded: Rules = NO_RULES) -> Count:
     """How many match."""
-    return Count(replace(query, order=(), limit=None, offset=None, keyset=None), rule)
+    return Count(replace(query, order=(), limit=None, offset=None, keyset=None), rule, embedded)
 
 
-def export(query: BoundQuery, rule: ScopeRule) -> Export:
+def export(query: BoundQuery, rule: ScopeRule, embedded: Rules = NO_RULES) -> Export:
     """All that match, in order."""
-    return Export(replace(query, limit=None, offset=None, keyset=None, count=None), rule)
+    return Export(replace(query, limit=None, offset=None, keyset=None, count=None), rule, embedded)
 
 
 def aggregate(query: BoundPipeline, rule: ScopeRule, lookups: tuple[Limited, ...]) -> Aggregate:

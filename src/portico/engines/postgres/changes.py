@@ -9,17 +9,19 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.postgres.companions import Happened, actor_columns, audit_insert, image, key_text, version_insert, whose_document
-from portico.engines.postgres.reads import ONE, ZERO, Frame, alone, content_hash, document_text, entire, parameters_of, projection
+from portico.engines.postgres.grammar import PostgresGrammar
+from portico.engines.postgres.reads import content_hash, entire, parameters_of
+from portico.engines.postgres.rows import ONE, ZERO, Frame, alone, document_text, projection
 from portico.engines.postgres.scoping import fields_of_rule, guard, in_scope, references_in_scope, whose
 from portico.engines.postgres.statement import Statement, plain, statement
-from portico.engines.sql.predicates import Columns, Grammar, predicate
+from portico.engines.sql.predicates import Columns, predicate
 from portico.query.scoped import Change, Delete
 
 
 class Changes:
     """Writes the statements of one `Change` or `Delete` plan. `secret` keys the ETag."""
 
-    def __init__(self, grammar: Grammar, secret: bytes) -> None:
+    def __init__(self, grammar: PostgresGrammar, secret: bytes) -> None:
         self.grammar = grammar
         self.secret = secret
 

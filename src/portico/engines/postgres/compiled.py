@@ -111,7 +111,7 @@ class PostgresPlan:
             return BulkChanges(self.grammar, self.secret).by_keys(query, kind)
         reads = Reads(self.grammar, self.secret)
         if isinstance(query, ListPage | Count) and manner in {"counted", "planned"}:
-            counted = Count(query.query, query.rule)
+            counted = Count(query.query, query.rule, query.embedded)
             return reads.count(counted, kind) if manner == "counted" else reads.matching(counted, kind)
         match query:
             case GetByKey():
@@ -140,9 +140,10 @@ def compile_plan(query: ScopedQuery, grammar: PostgresGrammar, secret: bytes, *,
     single_values = all(not p.many and not (isinstance(p.type, FieldType) and p.type.array) for p in parameters_of(query))
     match query:
         case GetByKey():
-            plan.joint = single_values
+            plan.joint = single_values and not query.embedded
         case ListPage():
-            plan.joint = single_values and query.query.count is None and bounded(query)
+            # Related documents are not compared with their caller's scope one by one: the settings hold that of one call alone.
+            plan.joint = single_values and not query.embedded and query.query.count is None and bounded(query)
         case Create():
             plan.joint = not query.on_conflict and query.collection.insertable_jointly and key_is_known(query)
             plan.together_inside = query.collection.insertable_jointly and key_is_known(query)
@@ -163,7 +164,8 @@ def bounded(plan: ListPage) -> bool:
         return False
     if tenant is not None:
         fixed.add(tenant)
-    order = [item.target.field.name for item in query.order if item.target.field is not None and not item.target.steps]
+    own = [item.target for item in query.order if item.target.within is None and not item.target.steps]
+    order = [target.field.name for target in own if target.field is not None]
     if len(order) != len(query.order):
         return False
     wanted = [name for name in order if name not in fixed]

@@ -10,11 +10,13 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.postgres.companions import Happened, actor_columns, audit_insert, image, key_text, version_insert, whose_document
-from portico.engines.postgres.reads import content_hash, document_text, entire, is_entire, parameters_of, projection
+from portico.engines.postgres.grammar import PostgresGrammar
+from portico.engines.postgres.reads import content_hash, entire, is_entire, parameters_of
+from portico.engines.postgres.rows import document_text, projection
 from portico.engines.postgres.scoping import EachWhose, Whose, in_scope, references_in_scope, settings
 from portico.engines.postgres.statement import Statement, each, fixed, statement
 from portico.engines.postgres.types import Native, travels_as_text, typed
-from portico.engines.sql.predicates import Columns, Grammar
+from portico.engines.sql.predicates import Columns
 from portico.errors import InvalidParameter
 from portico.model.collection import Collection
 from portico.model.field import Base, Field, FieldType
@@ -48,7 +50,7 @@ def _default_text(field: Field) -> str | None:
 class Creates:
     """Writes the statements of one `Create` plan. `secret` keys the ETag."""
 
-    def __init__(self, grammar: Grammar, secret: bytes) -> None:
+    def __init__(self, grammar: PostgresGrammar, secret: bytes) -> None:
         self.grammar = grammar
         self.secret = secret
 

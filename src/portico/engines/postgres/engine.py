@@ -41,6 +41,7 @@ _ALWAYS = frozenset(
         Capability.JOINT_CREATES,
         Capability.ROW_LEVEL_SECURITY,
         Capability.ARRAYS,
+        Capability.EMBEDDING,
         Capability.RANGES,
         Capability.FULL_TEXT,
         Capability.CANCEL,

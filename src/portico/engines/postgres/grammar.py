@@ -13,7 +13,7 @@ from portico.errors import InvalidParameter
 from portico.model.collection import Collection
 from portico.model.field import Base, FieldType
 from portico.query.ast import Operator
-from portico.query.bound import Comparison, Target
+from portico.query.bound import Comparison, Embedded, Target
 
 DATETIME_FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
 
@@ -87,6 +87,14 @@ class PostgresGrammar:
     def columns(self, collection: Collection, source: sa.FromClause) -> Columns:
         """The columns of `source`, by field name."""
         return {field.name: cast("Expression", source.c[field.column]) for field in collection.fields}
+
+    def related(self, embedded: Embedded, columns: Columns) -> Condition:  # noqa: ARG002 - the contract's
+        """Whether a row of `columns` has a related one; only statements that know whose those are can tell."""
+        raise AssertionError(f"nothing limits the documents of {embedded.name} here")
+
+    def embedded(self, embedded: Embedded, columns: Columns) -> list[Expression]:  # noqa: ARG002 - the contract's
+        """The members that related documents are answered as; only statements that know whose those are can tell."""
+        raise AssertionError(f"nothing limits the documents of {embedded.name} here")
 
     def comparable(self, target: Target, columns: Columns) -> Expression:
         """The value of `target` as it is compared and sorted."""

@@ -11,7 +11,8 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.postgres.grammar import PostgresGrammar
-from portico.engines.postgres.reads import Frame, alone, parameters_of, slice_of
+from portico.engines.postgres.reads import parameters_of, slice_of
+from portico.engines.postgres.rows import Frame, alone
 from portico.engines.postgres.scoping import guard
 from portico.engines.postgres.statement import Statement, statement
 from portico.engines.sql.pipelines import GATHERED, OVER, Compiler, Gathering, Ranks, Rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,59 +11,17 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import LateralFromClause
 
+from portico.engines.postgres.embedding import among
+from portico.engines.postgres.grammar import PostgresGrammar
+from portico.engines.postgres.rows import ONE, ZERO, Frame, alone, document_text, projection
 from portico.engines.postgres.scoping import Guard, Whose, guard, settings, whose
 from portico.engines.postgres.statement import Statement, each, fixed, plain, statement
 from portico.engines.postgres.types import typed
-from portico.engines.sql.predicates import Bind, Columns, Grammar, keyset_ranges, nullable_key, ordering, predicate, row_comparison
-from portico.errors import NotSupported
+from portico.engines.sql.predicates import Columns, Grammar, keyset_ranges, nullable_key, ordering, predicate, row_comparison
 from portico.model.collection import Collection, Relation
 from portico.model.field import Field, FieldType
-from portico.query.bound import BoundQuery, Embedded, Output, Parameter, Target
-from portico.query.capabilities import Capability
+from portico.query.bound import BoundQuery, Output, Parameter, Target
 from portico.query.scoped import Count, Export, GetByKey, ListPage, ScopedQuery, ScopeRule
-
-ONE: ColumnElement[Any] = sa.literal_column("1")
-ZERO: ColumnElement[Any] = sa.literal_column("0")
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What stands around a guarded part of a statement.
-
-    Attributes:
-        scope: whose documents. bind: where values come from. ready: the settings' value, on which the part depends.
-        outer: the tables around it that it refers to.
-    """
-
-    scope: Whose
-    bind: Bind
-    ready: ColumnElement[Any]
-    outer: tuple[sa.FromClause, ...]
-
-
-def alone(kind: str, *, impatient: bool = False) -> tuple[sa.CTE, Frame]:
-    """The frame of a statement that runs one call, and the settings that it starts with."""
-    ready = settings(kind, impatient=impatient)
-    return ready, Frame(whose(kind), plain, ready.c.v, (ready,))
-
-
-def projection(query: BoundQuery, table: sa.FromClause, columns: Columns, grammar: Grammar, name: str = "x") -> LateralFromClause:
-    """The answered members as a row of their own, whose JSON is the document."""
-    members = [_member(output, columns, grammar) for output in query.outputs]
-    return sa.select(*members).correlate(table).lateral(name)
-
-
-def _member(output: Output | Embedded, columns: Columns, grammar: Grammar) -> ColumnElement[Any]:
-    if isinstance(output, Embedded):
-        raise NotSupported(Capability.EMBEDDING, "postgresql")
-    return grammar.output(output.target, columns).label(output.name)
-
-
-def document_text(row: sa.FromClause) -> ColumnElement[Any]:
-    """A row as the text of its JSON object. `row` is an alias of ours, which stands in the FROM clause."""
-    # With the star it is the row whatever its columns are called: a plain `x` would be a column of that name.
-    whole: ColumnElement[Any] = sa.literal_column(f"{row.name}.*")  # type: ignore[attr-defined]
-    return sa.cast(sa.func.row_to_json(whole), sa.Text)
 
 
 def content_hash(whole: ColumnElement[Any], secret: bytes) -> ColumnElement[Any]:
@@ -116,7 +74,7 @@ class Source:
 class Reads:
     """Writes the statements of one plan. `secret` keys the ETag."""
 
-    def __init__(self, grammar: Grammar, secret: bytes) -> None:
+    def __init__(self, grammar: PostgresGrammar, secret: bytes) -> None:
         self.grammar = grammar
         self.secret = secret
 
@@ -129,13 +87,13 @@ class Reads:
 
     def _get(self, plan: GetByKey, frame: Frame) -> LateralFromClause:
         table, columns = self.table(plan.query.collection)
-        limits = guard(plan.rule, plan.query.collection, columns, frame.scope, self.grammar)
-        row = projection(plan.query, table, columns, self.grammar)
+        limits = guard(plan.rule, plan.query.collection, columns, frame.scope, frame.grammar)
+        row = projection(plan.query, table, columns, frame.grammar)
         key = [columns[field.name] == frame.bind(value) for field, value in zip(plan.query.collection.key_fields, plan.key, strict=True)]
         members = [document_text(row).label("body"), limits.tenant.label("tenant")]
         tables: list[sa.FromClause] = [table, *limits.tables, row]
         if plan.etag and not is_entire(plan.query):
-            tables.append(entire(plan.query.collection, columns, self.grammar, table))
+            tables.append(entire(plan.query.collection, columns, frame.grammar, table))
             members.append(document_text(tables[-1]).label("whole"))
         chosen = sa.select(*members).select_from(*tables).correlate(*frame.outer)
         return (
@@ -147,6 +105,7 @@ class Reads:
     def get(self, plan: GetByKey, kind: str) -> Statement:
         """One call's statement: at most one row (body, etag, tenant)."""
         ready, frame = alone(kind)
+        frame = among(plan.embedded, frame)
         found = self._get(plan, frame)
         return statement(sa.select(*self._document(plan, found)).select_from(ready, found), parameters_of(plan))
 
@@ -168,6 +127,7 @@ class Reads:
     def page(self, plan: ListPage, kind: str) -> Statement:
         """One call's statement: one row (body, count, last, tenants, total)."""
         ready, frame = alone(kind)
+        frame = among(plan.embedded, frame)
         found = self._page(plan, frame)
         return statement(sa.select(*found.c).select_from(ready, found), parameters_of(plan))
 
@@ -220,32 +180,25 @@ class Reads:
     def _rows(self, query: BoundQuery, rule: ScopeRule, frame: Frame) -> sa.Select[Any]:
         """The rows of a page in order, and one more: body, tenant, and the values of each sort key."""
         table, columns = self.table(query.collection)
-        limits = guard(rule, query.collection, columns, frame.scope, self.grammar)
+        limits = guard(rule, query.collection, columns, frame.scope, frame.grammar)
         conditions = [frame.ready.is_not(None), *limits.conditions, *self._filter(query, columns, frame)]
-        chosen = self._chosen(query, table, columns, limits).correlate(*frame.outer)
+        chosen = self._chosen(query, table, columns, limits, frame.grammar).correlate(*frame.outer)
         if query.keyset is not None:
-            single = row_comparison(query.keyset, query.order, columns, frame.bind, self.grammar)
+            single = row_comparison(query.keyset, query.order, columns, frame.bind, frame.grammar)
             if single is None:
                 return self._ranges(query, chosen.where(*conditions), columns, frame)
             conditions.append(single)
         assert query.limit is not None, "a page has a limit"
-        order = ordering(query.order, columns, self.grammar, nullable_key)
+        order = ordering(query.order, columns, frame.grammar, nullable_key)
         chosen = chosen.where(*conditions).order_by(*order).limit(frame.bind(query.limit) + ONE)
         return chosen.offset(frame.bind(query.offset)) if query.offset is not None else chosen
 
-    def _chosen(self, query: BoundQuery, table: sa.FromClause, columns: Columns, limits: Guard) -> sa.Select[Any]:
-        row = projection(query, table, columns, self.grammar)
-        keys = (
-            [self._sort_value(item.target, columns).label(f"k{place}") for place, item in enumerate(query.order)] if pageable(query) else []
-        )
+    def _chosen(self, query: BoundQuery, table: sa.FromClause, columns: Columns, limits: Guard, grammar: PostgresGrammar) -> sa.Select[Any]:
+        row = projection(query, table, columns, grammar)
+        ordered = query.order if pageable(query) else ()
+        keys = [_sort_value(item.target, columns, grammar).label(f"k{place}") for place, item in enumerate(ordered)]
         members = [document_text(row).label("body"), limits.tenant.label("tenant"), *keys]
         return sa.select(*members).select_from(table, *limits.tables, row)
-
-    def _sort_value(self, target: Target, columns: Columns) -> ColumnElement[Any]:
-        """A sort key's value as the cursor keeps it: exactly as an answer would show it."""
-        if target.steps or target.cast or target.field is None:
-            return self.grammar.comparable(target, columns)
-        return self.grammar.output(target, columns)
 
     def _ranges(self, query: BoundQuery, guarded: sa.Select[Any], columns: Columns, frame: Frame) -> sa.Select[Any]:
         """A page after a key, as index ranges, each sorted and limited, and sorted and limited again.
@@ -254,11 +207,11 @@ class Reads:
         """
         assert query.keyset is not None and query.limit is not None, "only pages after a key are made of ranges"  # noqa: PT018
         one_more = frame.bind(query.limit) + ONE
-        sort = [self.grammar.comparable(item.target, columns).label(f"o{place}") for place, item in enumerate(query.order)]
+        sort = [frame.grammar.comparable(item.target, columns).label(f"o{place}") for place, item in enumerate(query.order)]
         guarded = guarded.add_columns(*sort)
-        found = keyset_ranges(query.keyset, query.order, columns, frame.bind, self.grammar) or [(sa.false(), query.order)]
+        found = keyset_ranges(query.keyset, query.order, columns, frame.bind, frame.grammar) or [(sa.false(), query.order)]
         ranges = [
-            sa.select(guarded.where(branch).order_by(*ordering(order, columns, self.grammar, nullable_key)).limit(one_more).subquery())
+            sa.select(guarded.where(branch).order_by(*ordering(order, columns, frame.grammar, nullable_key)).limit(one_more).subquery())
             for branch, order in found
         ]
         both = sa.union_all(*ranges).subquery("ranges")
@@ -270,42 +223,54 @@ class Reads:
         return sa.select(*(both.c[name] for name in names)).order_by(*again).limit(one_more).correlate(*frame.outer)
 
     def _filter(self, query: BoundQuery, columns: Columns, frame: Frame) -> list[ColumnElement[bool]]:
-        return [predicate(query.filter, columns, frame.bind, self.grammar)] if query.filter is not None else []
+        return [predicate(query.filter, columns, frame.bind, frame.grammar)] if query.filter is not None else []
 
     # --- counts and exports ----------------------------------------------------------------------------------------------
 
     def _counted(self, query: BoundQuery, rule: ScopeRule, frame: Frame, what: ColumnElement[Any]) -> sa.Select[Any]:
         table, columns = self.table(query.collection)
-        limits = guard(rule, query.collection, columns, frame.scope, self.grammar)
+        limits = guard(rule, query.collection, columns, frame.scope, frame.grammar)
         chosen = sa.select(what).select_from(table, *limits.tables).correlate(*frame.outer)
         return chosen.where(frame.ready.is_not(None), *limits.conditions, *self._filter(query, columns, frame))
 
     def count(self, plan: Count, kind: str) -> Statement:
         """One call's statement: one row with the number of documents."""
         ready, frame = alone(kind)
+        frame = among(plan.embedded, frame)
         counted = self._counted(plan.query, plan.rule, frame, sa.func.count().label("count")).lateral("r")
         return statement(sa.select(counted.c["count"]).select_from(ready, counted), parameters_of(plan))
 
     def matching(self, plan: Count, kind: str) -> Statement:
         """A row for each document that matches. The transaction around it sets the scope."""
-        frame = Frame(whose(kind), plain, ONE, ())
+        frame = among(plan.embedded, Frame(whose(kind), plain, ONE, ()))
         return statement(self._counted(plan.query, plan.rule, frame, ONE), parameters_of(plan))
 
     def export(self, plan: Export, kind: str) -> Statement:
         """Rows (body, tenant) of all that match, for a cursor. The transaction around it sets the scope."""
+        frame = among(plan.embedded, Frame(whose(kind), plain, ONE, ()))
+        return statement(self._exported(plan, frame), parameters_of(plan))
+
+    def _exported(self, plan: Export, frame: Frame) -> sa.Select[Any]:
         query = plan.query
         table, columns = self.table(query.collection)
-        frame = Frame(whose(kind), plain, ONE, ())
-        limits = guard(plan.rule, query.collection, columns, frame.scope, self.grammar)
-        row = projection(query, table, columns, self.grammar)
+        limits = guard(plan.rule, query.collection, columns, frame.scope, frame.grammar)
+        row = projection(query, table, columns, frame.grammar)
         chosen = sa.select(document_text(row).label("body"), limits.tenant.label("tenant")).select_from(table, *limits.tables, row)
         chosen = chosen.where(*limits.conditions, *self._filter(query, columns, frame))
-        return statement(chosen.order_by(*ordering(query.order, columns, self.grammar, nullable_key)), parameters_of(plan))
+        return chosen.order_by(*ordering(query.order, columns, frame.grammar, nullable_key))
+
+
+def _sort_value(target: Target, columns: Columns, grammar: PostgresGrammar) -> ColumnElement[Any]:
+    """A sort key's value as the cursor keeps it: exactly as an answer would show it."""
+    if target.steps or target.cast or target.field is None:
+        return grammar.comparable(target, columns)
+    return grammar.output(target, columns)
 
 
 def pageable(query: BoundQuery) -> bool:
     """Whether a cursor can follow this order: it ends with the key."""
-    names = {item.target.field.name for item in query.order if item.target.field is not None and not item.target.steps}
+    own = [item.target for item in query.order if item.target.within is None and not item.target.steps]
+    names = {target.field.name for target in own if target.field is not None}
     return bool(query.collection.primary_key) and names >= set(query.collection.primary_key)
 
 

@@ -11,7 +11,8 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.postgres.companions import Happened, actor_columns, audit_insert, image, key_text, version_insert, whose_document
 from portico.engines.postgres.creates import ACTOR, Creates, key_is_known
-from portico.engines.postgres.reads import ZERO, content_hash, document_text, entire, is_entire, parameters_of, projection
+from portico.engines.postgres.reads import content_hash, entire, is_entire, parameters_of
+from portico.engines.postgres.rows import ZERO, document_text, projection
 from portico.engines.postgres.scoping import EachWhose, guard, settings
 from portico.engines.postgres.statement import Statement, plain, statement
 from portico.engines.sql.predicates import Columns, predicate

@@ -11,7 +11,19 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from portico.model.collection import Collection
 from portico.query.ast import Operator
-from portico.query.bound import Comparison, Conjunction, Disjunction, Keyset, Negation, Order, Parameter, Predicate, Target
+from portico.query.bound import (
+    Comparison,
+    Conjunction,
+    Disjunction,
+    Embedded,
+    Keyset,
+    Negation,
+    Order,
+    Parameter,
+    Predicate,
+    Related,
+    Target,
+)
 
 Expression = ColumnElement[object]
 Condition = ColumnElement[bool]
@@ -43,6 +55,10 @@ class Grammar(Protocol):
 
     def present(self, target: Target, columns: Columns) -> Condition:
         """Whether the place inside of a JSON field exists (a JSON null does)."""
+        ...
+
+    def related(self, embedded: Embedded, columns: Columns) -> Condition:
+        """Whether a row of `columns` has a related one, within the scope."""
         ...
 
     def special(
@@ -85,6 +101,8 @@ def predicate(node: Predicate, columns: Columns, bind: Bind, grammar: Grammar) -
             return sa.not_(predicate(child, columns, bind, grammar))
         case Comparison():
             return _comparison(node, columns, bind, grammar)
+        case Related(embedded):
+            return grammar.related(embedded, columns)
 
 
 def _comparison(node: Comparison, columns: Columns, bind: Bind, grammar: Grammar) -> Condition:
@@ -146,14 +164,13 @@ def _after(left: Expression, item: Order, value: Parameter | None, bind: Bind) -
     if value is None:
         return [left.is_not(None)] if item.nulls_first else []
     beyond = left < bind(value) if item.descending else left > bind(value)
-    nullable = item.target.field is None or item.target.field.nullable or bool(item.target.steps)
-    return [beyond, left.is_(None)] if nullable and not item.nulls_first else [beyond]
+    return [beyond, left.is_(None)] if item.target.nullable and not item.nulls_first else [beyond]
 
 
 def row_comparison(keyset: Keyset, order: tuple[Order, ...], columns: Columns, bind: Bind, grammar: Grammar) -> Condition | None:
     """``(a, b) > (x, y)`` where that says it all: every key not nullable, and all in one direction. Else None."""
     directions = {item.descending for item in order}
-    plain = all(item.target.field is not None and not item.target.field.nullable and not item.target.steps for item in order)
+    plain = not any(item.target.nullable for item in order)
     if len(directions) != 1 or not plain or any(value is None for value in keyset.values):
         return None
     left = sa.tuple_(*(grammar.comparable(item.target, columns) for item in order))
@@ -163,4 +180,11 @@ def row_comparison(keyset: Keyset, order: tuple[Order, ...], columns: Columns, b
 
 def nullable_key(item: Order) -> bool:
     """Whether a sort key can be NULL."""
-    return item.target.field is None or item.target.field.nullable or bool(item.target.steps)
+    return item.target.nullable
+
+
+def table_of(columns: Columns) -> sa.FromClause:
+    """The table, or alias of one, that columns are of."""
+    table = cast("sa.ColumnClause[object]", next(iter(columns.values()))).table
+    assert table is not None, "columns of a collection are of its table"
+    return table

@@ -9,12 +9,10 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from portico.engines.sql.predicates import Columns, Condition, Expression, nullable_key, predicate
+from portico.engines.sql.predicates import Columns, Expression, nullable_key
 from portico.engines.sqlite.grammar import SqliteGrammar, text
-from portico.engines.sqlite.scoping import Scoping
 from portico.engines.sqlite.statement import Binder
-from portico.errors import InvalidParameter
-from portico.model.collection import Collection, Relation
+from portico.model.collection import Collection
 from portico.model.field import Base, Field, FieldType
 from portico.query.bound import BoundQuery, Embedded, Order, Output, Target
 
@@ -23,16 +21,18 @@ _MOST_MEMBERS = 60
 
 MASK = "***"
 
+_ONE: ColumnElement[Any] = sa.literal_column("1")
+_TWO: ColumnElement[Any] = sa.literal_column("2")
+
 Member = tuple[ColumnElement[Any], Expression]
 
 
 class Documents:
-    """Builds documents' JSON with one grammar, for one statement. `scoping` limits related documents; None where the scope is ``*``."""
+    """Builds documents' JSON with one grammar, for one statement."""
 
-    def __init__(self, grammar: SqliteGrammar, binder: Binder, scoping: Scoping | None = None) -> None:
+    def __init__(self, grammar: SqliteGrammar, binder: Binder) -> None:
         self._grammar = grammar
         self._binder = binder
-        self._scoping = scoping
 
     def body(self, query: BoundQuery, columns: Columns) -> Expression:
         """The JSON object of one document."""
@@ -45,7 +45,7 @@ class Documents:
                 members.append((self._name(output.name, query.collection), self.value(output, columns)))
             elif output.spread:
                 members.extend(self._spread(output, columns))
-            else:
+            elif output.query.outputs:
                 members.append((sa.literal(output.name), self._embedded(output, columns)))
         return members
 
@@ -72,65 +72,33 @@ class Documents:
         return self._grammar.shown(getattr(sa.func, output.aggregate)(value), kind)
 
     def _spread(self, embedded: Embedded, columns: Columns) -> list[Member]:
+        """The members of a related document, each found by itself: in an array of one, since JSON is known as such inside of a call."""
         found: list[Member] = []
-        for output in embedded.query.outputs:
-            if isinstance(output, Embedded):
-                raise InvalidParameter("A spread relation cannot hold another relation.")
-            source, theirs, conditions = self._joined(embedded, columns)
-            query = sa.select(self.value(output, theirs)).select_from(source).where(*conditions).limit(sa.literal_column("1"))
-            value = cast("Expression", query.scalar_subquery())
-            is_json = output.target.type.base in {Base.JSON, Base.BOOLEAN, Base.FLOAT, Base.DECIMAL} or output.target.type.array
-            found.append((sa.literal(output.name), sa.func.json(sa.func.json_quote(value)) if is_json else value))
+        members = self._members(embedded.query, self._grammar.found(embedded, columns).columns)
+        for place, (name, _) in enumerate(members):
+            related = self._grammar.found(embedded, columns)
+            _, value = self._members(embedded.query, related.columns)[place]
+            one = related.select(sa.func.json_array(value)).limit(_ONE).scalar_subquery()
+            found.append((name, sa.func.json(sa.func.substr(one, _TWO, sa.func.length(one) - _TWO))))
         return found
 
     def _embedded(self, embedded: Embedded, columns: Columns) -> Expression:
         query = embedded.query
-        source, theirs, conditions = self._joined(embedded, columns)
-        body = self.body(query, theirs).label("body")
-        rows = sa.select(body).select_from(source).where(*conditions)
+        related = self._grammar.found(embedded, columns)
+        rows = related.select(self.body(query, related.columns).label("body"))
         if not embedded.relation.many:
-            return sa.func.json(rows.limit(sa.literal_column("1")).scalar_subquery())
-        rows = rows.order_by(*sort_keys(query.order, theirs, self._grammar))
+            limit = self._binder(query.limit) if query.limit is not None else _ONE
+            return sa.func.json(rows.limit(limit).scalar_subquery())
+        if is_grouped(query):
+            rows = rows.group_by(*groups_of(query, related.columns, self._grammar))
+        rows = rows.order_by(*sort_keys(query.order, related.columns, self._grammar))
         if query.limit is not None:
             rows = rows.limit(self._binder(query.limit))
         if query.offset is not None:
             rows = rows.offset(self._binder(query.offset))
-        # A subquery in FROM sees the outer row only where it is told to.
-        inner = rows.correlate(table_of(columns)).subquery(self._binder.alias("rows"))
+        inner = rows.subquery(self._binder.alias("rows"))
         every = sa.select(text("[").concat(sa.func.coalesce(sa.func.group_concat(inner.c.body, text(",")), text(""))).concat(text("]")))
         return sa.func.json(every.select_from(inner).scalar_subquery())
-
-    def exists(self, embedded: Embedded, columns: Columns) -> Condition:
-        """Whether there is a related document, for relations that are `inner`."""
-        source, _, conditions = self._joined(embedded, columns)
-        return sa.exists(sa.select(sa.literal_column("1")).select_from(source).where(*conditions))
-
-    def _joined(self, embedded: Embedded, columns: Columns) -> tuple[sa.FromClause, Columns, list[Condition]]:
-        relation, query = embedded.relation, embedded.query
-        source: sa.FromClause = self._grammar.table(query.collection, self._binder.alias("r"))
-        theirs = self._grammar.columns(query.collection, source)
-        conditions: list[Condition] = []
-        if relation.through is None:
-            conditions += [theirs[foreign] == columns[local] for local, foreign in zip(relation.local, relation.foreign, strict=True)]
-        else:
-            source, joined = self._through(relation, source, theirs, columns)
-            conditions += joined
-        if self._scoping is not None:
-            conditions += self._scoping.related(relation, query.collection, theirs)
-        if query.filter is not None:
-            conditions.append(predicate(query.filter, theirs, self._binder, self._grammar))
-        conditions += [self.exists(item, theirs) for item in query.outputs if isinstance(item, Embedded) and item.inner]
-        return source, theirs, conditions
-
-    def _through(
-        self, relation: Relation, source: sa.FromClause, theirs: Columns, columns: Columns
-    ) -> tuple[sa.FromClause, list[Condition]]:
-        assert relation.through is not None, "a many-to-many relation has its join collection"
-        name, towards_this, towards_other = relation.through
-        between = sa.table(name, *(sa.column(column) for column in {*towards_this, *towards_other})).alias(self._binder.alias("j"))
-        reach = [between.c[column] == columns[local] for column, local in zip(towards_this, relation.local, strict=True)]
-        meet = [between.c[column] == theirs[foreign] for column, foreign in zip(towards_other, relation.foreign, strict=True)]
-        return source.join(between, sa.and_(*meet)), reach
 
     def record(self, collection: Collection, columns: Columns, *, masked: bool) -> Expression:
         """The whole row as JSON, by field names; with `masked`, hidden and encrypted fields are not told."""
@@ -143,11 +111,15 @@ class Documents:
         return self._grammar.output(Target(field, field.type), columns)
 
 
-def table_of(columns: Columns) -> sa.FromClause:
-    """The table, or alias of one, that columns are of."""
-    table = cast("sa.ColumnClause[object]", next(iter(columns.values()))).table
-    assert table is not None, "columns of a collection are of its table"
-    return table
+def is_grouped(query: BoundQuery) -> bool:
+    """Whether a query answers aggregates."""
+    return any(isinstance(output, Output) and output.aggregate is not None for output in query.outputs)
+
+
+def groups_of(query: BoundQuery, columns: Columns, grammar: SqliteGrammar) -> list[Expression]:
+    """What a query with aggregates groups by: the members that are none."""
+    plain = [output for output in query.outputs if isinstance(output, Output) and output.aggregate is None]
+    return [grammar.comparable(output.target, columns) for output in plain]
 
 
 def sort_keys(order: Sequence[Order], columns: Columns, grammar: SqliteGrammar) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from portico.errors import InvalidParameter, NotSupported
 from portico.model.collection import Collection
 from portico.model.field import Base, FieldType
 from portico.query.ast import Operator
-from portico.query.bound import Comparison, Special, Target
+from portico.query.bound import Comparison, Embedded, Special, Target
 from portico.query.capabilities import Capability
 
 _NORMALISE = {
@@ -55,6 +56,21 @@ def text(value: str) -> ColumnElement[Any]:
     return sa.literal_column(f"'{quoted}'")
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The documents that are related to one outer row: their columns, where they are, and which they are."""
+
+    columns: Columns
+    source: sa.FromClause
+    conditions: list[Condition]
+    outer: sa.FromClause
+
+    def select(self, *values: Expression) -> sa.Select[Any]:
+        """Values of them."""
+        # A sub-select in FROM sees the outer row only where it is told to.
+        return cast("sa.Select[Any]", sa.select(*values).select_from(self.source).where(*self.conditions).correlate(self.outer))
+
+
 class SqliteGrammar:
     """SQLite's way of writing. `safe` shows every value through a function that takes any, for tables that hold what they should not."""
 
@@ -73,6 +89,14 @@ class SqliteGrammar:
     def columns(self, collection: Collection, source: sa.FromClause) -> Columns:
         """The columns of `source`, by field name."""
         return {field.name: cast("Expression", source.c[field.column]) for field in collection.fields}
+
+    def related(self, embedded: Embedded, columns: Columns) -> Condition:  # noqa: ARG002 - the contract's
+        """Whether a row of `columns` has a related one; only statements that know whose those are can tell."""
+        raise AssertionError(f"nothing limits the documents of {embedded.name} here")
+
+    def found(self, embedded: Embedded, columns: Columns) -> Found:  # noqa: ARG002 - the contract's
+        """The documents that are related to a row of `columns`; only statements that know whose those are can tell."""
+        raise AssertionError(f"nothing limits the documents of {embedded.name} here")
 
     def comparable(self, target: Target, columns: Columns) -> Expression:
         """The value of `target` as it is compared and sorted."""

@@ -16,7 +16,7 @@ from portico.engines.sql.predicates import Columns, Expression
 from portico.engines.sqlite.documents import join_members
 from portico.engines.sqlite.grammar import SqliteGrammar, text
 from portico.engines.sqlite.pipeline_functions import faults
-from portico.engines.sqlite.reads import ReadStatements, owner_rule
+from portico.engines.sqlite.reads import ReadStatements
 from portico.engines.sqlite.scoping import Carried, Scoping
 from portico.engines.sqlite.statement import Binder
 from portico.engines.sqlite.storage import is_foreign, is_scaled
@@ -78,7 +78,6 @@ class SqliteDialect:
         table = self.grammar.table(collection, f"t{number}")
         columns = self.grammar.columns(collection, table)
         scoping = Scoping(self._scope, self.grammar, self._binder)
-        scoping.owner_rule = owner_rule(rule)
         self.carried.append(scoping.carried_kind(rule, collection))
         within = scoping.predicate(rule, collection, columns, by_key=False)
         return Rows((table,), columns, () if within is None else (within,), scoping.carried(rule, collection, columns))

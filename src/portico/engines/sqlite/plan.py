@@ -20,7 +20,6 @@ from portico.engines.sqlite.writes import (
 from portico.errors import NotSupported
 from portico.model.collection import Collection
 from portico.model.scope import Scope
-from portico.query.bound import BoundQuery, Embedded
 from portico.query.capabilities import Capability
 from portico.query.limits import MOST_CASCADED
 from portico.query.scoped import (
@@ -142,14 +141,14 @@ def compile_plan(
         NotSupported: an operator, a count, or companion rows whose table is not there.
     """
     if isinstance(query, GetByKey | ListPage | Count | Export):
-        plan = SqlitePlan(query, query.query.collection, has_triggers, scoped=_depends_on_scope(query.rule, query.query))
+        plan = SqlitePlan(query, query.query.collection, has_triggers, scoped=_depends_on_scope(query.rule, *query.embedded.values()))
         if isinstance(query, ListPage) and query.query.count == "planned":
             raise NotSupported(Capability.PLANNED_COUNT, "sqlite")
         plan.read(_ANY)
         return plan
     if isinstance(query, Aggregate):
         rules = (query.rule, *(item.rule for item in query.lookups))
-        scoped = any(_depends_on_scope(rule, None) for rule in rules)
+        scoped = _depends_on_scope(*rules)
         # It may look at every document, so it never runs on the loop.
         plan = SqlitePlan(query, query.query.collection, has_triggers, scoped=scoped, slow_until=math.inf)
         plan.read(_ANY)
@@ -158,7 +157,7 @@ def compile_plan(
         raise NotSupported(Capability.AUDIT, "sqlite", hint="Run portico init-db.")
     if query.versioned and Capability.VERSIONS not in capabilities:
         raise NotSupported(Capability.VERSIONS, "sqlite", hint="Run portico init-db.")
-    scoped = _depends_on_scope(query.rule, query.answer)
+    scoped = _depends_on_scope(query.rule)
     plan = SqlitePlan(query, query.collection, has_triggers, writes=True, scoped=scoped)
     if isinstance(query, Delete):
         plan.most_cascaded = most_cascaded
@@ -167,11 +166,9 @@ def compile_plan(
     return plan
 
 
-def _depends_on_scope(rule: ScopeRule, answer: BoundQuery | None) -> bool:
+def _depends_on_scope(*rules: ScopeRule) -> bool:
     """Whether the statements look at the scope; what everybody sees may include what not everybody does."""
-    if isinstance(rule, SharedRule):
-        return answer is not None and any(isinstance(output, Embedded) for output in answer.outputs)
-    return not isinstance(rule, EverythingRule)
+    return not all(isinstance(rule, SharedRule | EverythingRule) for rule in rules)
 
 
 def _below(cascades: tuple[Cascade, ...]) -> dict[str, tuple[Cascade, ...]]:

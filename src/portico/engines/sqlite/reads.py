@@ -9,15 +9,16 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from portico.engines.sql.predicates import Columns, Condition, Expression, keyset_branches, nullable_key, predicate
-from portico.engines.sqlite.documents import Documents, directed, sort_keys, whole_row
+from portico.engines.sqlite.documents import Documents, directed, groups_of, is_grouped, sort_keys, whole_row
+from portico.engines.sqlite.embedding import EmbeddingGrammar
 from portico.engines.sqlite.grammar import SqliteGrammar
 from portico.engines.sqlite.scoping import Carried, Scoping
 from portico.engines.sqlite.statement import Binder, Statement
 from portico.model.collection import Collection
 from portico.model.field import FieldType
 from portico.model.scope import Scope
-from portico.query.bound import BoundQuery, Embedded, Output, Parameter, Predicate
-from portico.query.scoped import Count, EverythingRule, Export, GetByKey, ListPage, OwnerRule, ParentRule, ScopeRule
+from portico.query.bound import BoundQuery, Parameter, Predicate
+from portico.query.scoped import NO_RULES, Count, Export, GetByKey, ListPage, Rules, ScopeRule
 
 BODY, CARRIED, ETAG = 0, 1, 2
 """Places of a document's parts in a row of `GetByKey`; a page's rows have the ordering values from 2 on."""
@@ -42,27 +43,27 @@ class ReadStatements:
     pairs: tuple[Carried | None, ...] = ()
 
 
-def owner_rule(rule: ScopeRule) -> OwnerRule | None:
-    """The rule of owners that `rule` is or ends in."""
-    while isinstance(rule, ParentRule):
-        rule = rule.rule
-    return rule if isinstance(rule, OwnerRule) else None
-
-
 class Source:
     """A collection's rows in scope: the table, its columns, and the conditions that every statement over it has."""
 
     def __init__(
-        self, collection: Collection, rule: ScopeRule, scope: Scope, *, safe: bool = False, by_key: bool = False, bare: bool = False
+        self,
+        collection: Collection,
+        rule: ScopeRule,
+        scope: Scope,
+        *,
+        safe: bool = False,
+        by_key: bool = False,
+        bare: bool = False,
+        embedded: Rules = NO_RULES,
     ) -> None:
-        self.grammar = SqliteGrammar(safe=safe)
         self.binder = Binder()
+        self.grammar = EmbeddingGrammar(embedded, scope, self.binder, safe=safe) if embedded else SqliteGrammar(safe=safe)
         self.collection = collection
         self.table: sa.TableClause | sa.Alias = self.grammar.bare(collection) if bare else self.grammar.table(collection, "d")
         self.columns: Columns = self.grammar.columns(collection, self.table)
         scoping = self._scoping = Scoping(scope, self.grammar, self.binder)
-        scoping.owner_rule = owner_rule(rule)
-        self.documents = Documents(self.grammar, self.binder, None if isinstance(rule, EverythingRule) else scoping)
+        self.documents = Documents(self.grammar, self.binder)
         self.carried_kind = scoping.carried_kind(rule, collection)
         self.carried: Expression = scoping.carried(rule, collection, self.columns)
         within = scoping.predicate(rule, collection, self.columns, by_key=by_key)
@@ -84,12 +85,6 @@ class Source:
         for field, parameter in zip(self.collection.key_fields, key, strict=True):
             self.conditions.append(self.grammar.compared(self.columns[field.name], field.type) == self.binder(parameter))
 
-    def joined(self, query: BoundQuery) -> None:
-        """Leave documents out that lack a related one that is `inner`."""
-        for output in query.outputs:
-            if isinstance(output, Embedded) and output.inner:
-                self.conditions.append(self.documents.exists(output, self.columns))
-
     def select(self, *values: Expression) -> sa.Select[Any]:
         """The rows in scope."""
         return cast("sa.Select[Any]", sa.select(*values).select_from(self.table).where(*self.conditions))
@@ -97,10 +92,9 @@ class Source:
 
 def compile_get(query: GetByKey, scope: Scope, *, safe: bool) -> ReadStatements:
     """One document by its key."""
-    source = Source(query.query.collection, query.rule, scope, safe=safe, by_key=True)
+    source = Source(query.query.collection, query.rule, scope, safe=safe, by_key=True, embedded=query.embedded)
     source.keyed(query.key)
     source.filtered(query.query.filter)
-    source.joined(query.query)
     values = [source.documents.body(query.query, source.columns), source.carried]
     if query.etag:
         values.append(whole_row(source.collection, source.columns, source.grammar))
@@ -111,30 +105,21 @@ def compile_get(query: GetByKey, scope: Scope, *, safe: bool) -> ReadStatements:
 def compile_list(query: ListPage, scope: Scope, *, safe: bool) -> ReadStatements:
     """A page of documents, and one more row where more follow."""
     bound = query.query
-    if any(isinstance(output, Output) and output.aggregate is not None for output in bound.outputs):
+    if is_grouped(bound):
         return _grouped(query, scope, safe=safe)
-    source = Source(bound.collection, query.rule, scope, safe=safe, by_key=False)
+    source = Source(bound.collection, query.rule, scope, safe=safe, embedded=query.embedded)
     source.filtered(bound.filter)
-    source.joined(bound)
-    keys = [source.grammar.comparable(item.target, source.columns) for item in _own_order(bound)]
+    keys = [source.grammar.comparable(item.target, source.columns) for item in bound.order]
     labelled = [cast("Expression", key.label(f"o{at}")) for at, key in enumerate(keys)]
     body = source.documents.body(bound, source.columns).label("body")
     rows = source.select(body, source.carried.label("carried"), *labelled)
     statement = _after_keyset(bound, source, rows) if bound.keyset is not None else _ordered(bound, source, rows)
     if bound.offset is not None:
         statement = statement.offset(source.binder(bound.offset))
-    total = compile_count(Count(_uncounted(bound), query.rule), scope).total if bound.count is not None else None
+    total = compile_count(Count(bound, query.rule, query.embedded), scope).total if bound.count is not None else None
     # Without a key nothing says which of equal rows come after a page: no cursor follows it.
-    kinds = tuple(item.target.type for item in _own_order(bound)) if bound.collection.primary_key else ()
+    kinds = tuple(item.target.type for item in bound.order) if bound.collection.primary_key else ()
     return ReadStatements(source.binder.statement(statement), total, source.carried_kind, kinds)
-
-
-def _own_order(query: BoundQuery) -> list[Any]:
-    return [item for item in query.order if item.relation is None]
-
-
-def _uncounted(query: BoundQuery) -> BoundQuery:
-    return BoundQuery(query.collection, tuple(item for item in query.outputs if isinstance(item, Embedded)), query.filter)
 
 
 def _limited(statement: Any, query: BoundQuery, source: Source) -> Any:
@@ -142,29 +127,7 @@ def _limited(statement: Any, query: BoundQuery, source: Source) -> Any:
 
 
 def _ordered(query: BoundQuery, source: Source, rows: sa.Select[Any]) -> Any:
-    return _limited(rows.order_by(*_order_keys(query, source)), query, source)
-
-
-def _order_keys(query: BoundQuery, source: Source) -> list[Any]:
-    keys: list[Any] = []
-    for item in query.order:
-        if item.relation is None:
-            keys += sort_keys((item,), source.columns, source.grammar)
-            continue
-        other = source.grammar.table(_related(query, item.relation.name), source.binder.alias("o"))
-        theirs = source.grammar.columns(_related(query, item.relation.name), other)
-        meet = [theirs[far] == source.columns[near] for near, far in zip(item.relation.local, item.relation.foreign, strict=True)]
-        value = sa.select(source.grammar.comparable(item.target, theirs)).select_from(other).where(*meet).limit(sa.literal_column("1"))
-        key = value.scalar_subquery()
-        keys.append(directed(key, item, nullable=True))
-    return keys
-
-
-def _related(query: BoundQuery, relation: str) -> Collection:
-    for output in query.outputs:
-        if isinstance(output, Embedded) and output.relation.name == relation:
-            return output.query.collection
-    raise AssertionError("bind orders by embedded relations alone")
+    return _limited(rows.order_by(*sort_keys(query.order, source.columns, source.grammar)), query, source)
 
 
 def _after_keyset(query: BoundQuery, source: Source, rows: sa.Select[Any]) -> Any:
@@ -185,14 +148,9 @@ def _after_keyset(query: BoundQuery, source: Source, rows: sa.Select[Any]) -> An
 def _grouped(query: ListPage, scope: Scope, *, safe: bool) -> ReadStatements:
     """Aggregates, grouped by the other answered members. Rows of several documents carry the least value; all must be in scope anyway."""
     bound = query.query
-    source = Source(bound.collection, query.rule, scope, safe=safe, by_key=False)
+    source = Source(bound.collection, query.rule, scope, safe=safe, embedded=query.embedded)
     source.filtered(bound.filter)
-    source.joined(bound)
-    groups = [
-        source.grammar.comparable(output.target, source.columns)
-        for output in bound.outputs
-        if isinstance(output, Output) and output.aggregate is None
-    ]
+    groups = groups_of(bound, source.columns, source.grammar)
     rows = source.select(source.documents.body(bound, source.columns), sa.func.min(source.carried)).group_by(*groups)
     if not groups:
         rows = source.select(source.documents.body(bound, source.columns), cast("Expression", sa.null()))
@@ -204,19 +162,19 @@ def _grouped(query: ListPage, scope: Scope, *, safe: bool) -> ReadStatements:
 
 def compile_count(query: Count, scope: Scope) -> ReadStatements:
     """How many documents match."""
-    source = Source(query.query.collection, query.rule, scope, safe=False, by_key=False)
+    source = Source(query.query.collection, query.rule, scope, embedded=query.embedded)
     source.filtered(query.query.filter)
-    source.joined(query.query)
     return ReadStatements(None, source.binder.statement(source.select(cast("Expression", sa.func.count()))), source.carried_kind)
 
 
 def compile_export(query: Export, scope: Scope, *, safe: bool) -> ReadStatements:
     """Every document that matches, in order."""
     bound = query.query
-    source = Source(bound.collection, query.rule, scope, safe=safe, by_key=False)
+    source = Source(bound.collection, query.rule, scope, safe=safe, embedded=query.embedded)
     source.filtered(bound.filter)
-    source.joined(bound)
-    rows = source.select(source.documents.body(bound, source.columns), source.carried).order_by(*_order_keys(bound, source))
+    rows = source.select(source.documents.body(bound, source.columns), source.carried).order_by(
+        *sort_keys(bound.order, source.columns, source.grammar)
+    )
     if bound.limit is not None:
         rows = rows.limit(source.binder(bound.limit))
     return ReadStatements(source.binder.statement(rows), None, source.carried_kind)

@@ -11,8 +11,7 @@ from portico.engines.sql.predicates import Columns, Condition, Expression
 from portico.engines.sqlite.grammar import SqliteGrammar
 from portico.engines.sqlite.statement import Binder
 from portico.engines.sqlite.storage import Stored, scope_value
-from portico.errors import NotSupported
-from portico.model.collection import Collection, Relation
+from portico.model.collection import Collection
 from portico.model.field import Base, FieldType
 from portico.model.scope import Scope
 from portico.query.scoped import OwnerRule, ParentRule, ScopeRule, TenantRule
@@ -40,7 +39,6 @@ class Scoping:
         self._closed = scope.everything
         self._grammar = grammar
         self._binder = binder
-        self.owner_rule: OwnerRule | None = None
 
     def carried_kind(self, rule: ScopeRule, collection: Collection) -> Carried | None:
         """What rows carry under `rule`; None where everybody sees every document."""
@@ -97,33 +95,6 @@ class Scoping:
             self._column(rule.parent, foreign, theirs) == self._column(collection, local, columns)
             for foreign, local in zip(rule.foreign, rule.local, strict=True)
         ]
-
-    def related(self, relation: Relation, child: Collection, columns: Columns) -> list[Condition]:
-        """What limits documents of `child` that are included through `relation` in documents that are in scope.
-
-        Raises:
-            NotSupported: nothing here says whose they are, so they are not shown.
-        """
-        security = child.security
-        if security.access_control == "shared":
-            return []
-        if security.access_control == "tenant" and security.tenant_field is not None:
-            return [self._clients(child, security.tenant_field, columns)]
-        if security.access_control == "owner" and security.owner_field is not None and relation.foreign == (security.owner_field,):
-            # The included documents are owned by the user that they are included in.
-            owner = self._column(child, security.owner_field, columns)
-            return [self._among(owner, self._binder.users(child.by_name[security.owner_field].type))] if self._users else []
-        if security.access_control == "relation":
-            above = next((item for item in child.relations if item.name == security.relation), None)
-            if above is not None and (above.local, above.foreign) == (relation.foreign, relation.local) and relation.through is None:
-                return []
-        return self._owned(relation, child, columns)
-
-    def _owned(self, relation: Relation, child: Collection, columns: Columns) -> list[Condition]:
-        owner, rule = child.security.owner_field, self.owner_rule
-        if child.security.access_control != "owner" or owner is None or rule is None:
-            raise NotSupported("scoped_includes", "sqlite", message=f"The documents of {relation.name} cannot be included by this service.")
-        return [self._owner(OwnerRule(owner, rule.users, rule.user_key, rule.user_client), child, columns, by_key=True)]
 
     def carried(self, rule: ScopeRule, collection: Collection, columns: Columns) -> Expression:
         """The value that a row carries, read from the stored rows; NULL without a rule."""

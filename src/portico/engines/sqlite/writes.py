@@ -21,7 +21,7 @@ from portico.engines.sqlite.statement import Binder, Statement
 from portico.engines.sqlite.storage import written
 from portico.model.collection import Collection
 from portico.model.scope import Scope
-from portico.query.bound import BoundQuery, Embedded
+from portico.query.bound import BoundQuery
 from portico.query.scoped import Assignment, Cascade, Change, Create, Delete, EverythingRule, OwnerRule, ParentRule, ScopeRule, SharedRule
 
 BODY, ETAG, CARRIED, RECORD, WHOLE, CLIENT, USER, KEY = range(8)
@@ -217,10 +217,9 @@ def _document(collection: Collection, answer: BoundQuery | None, rule: ScopeRule
 
 
 def _needs_reread(query: Create | Change) -> bool:
-    """Whether the answer or a companion row looks at other tables, which the row that a statement returns cannot be trusted with."""
-    embeds = query.answer is not None and any(isinstance(output, Embedded) for output in query.answer.outputs)
+    """Whether a companion row, or whose the row is, is told by other tables: what the statement returns of them cannot be trusted."""
     recorded = (query.audit or query.versioned) and isinstance(query.belongs, OwnerRule | ParentRule)
-    return embeds or recorded or isinstance(query.rule, OwnerRule | ParentRule)
+    return recorded or isinstance(query.rule, OwnerRule | ParentRule)
 
 
 def _assigned(assignments: Sequence[Assignment], collection: Collection, binder: Binder) -> dict[str, Expression]:
