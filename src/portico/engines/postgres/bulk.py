@@ -9,7 +9,8 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.postgres.changes import Changes
 from portico.engines.postgres.creates import sent, typed_value
-from portico.engines.postgres.reads import ONE, ZERO, content_hash, document_text, entire, parameters_of
+from portico.engines.postgres.reads import content_hash, entire, parameters_of
+from portico.engines.postgres.rows import ONE, ZERO, document_text
 from portico.engines.postgres.scoping import fields_of_rule, guard, in_scope, references_in_scope, whose
 from portico.engines.postgres.statement import Statement, plain, statement
 from portico.engines.sql.predicates import Columns, predicate
