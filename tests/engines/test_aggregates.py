@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -306,3 +307,15 @@ async def test_an_aggregation_sees_the_documents_of_the_scope_alone(family: Harn
                 "messages", {"$lookup": {"from": "conversation"}}, {"$project": {"n": {"$size": "$conversation"}}}
             )
             assert listed == [{"n": 1}] * messages, scope
+
+
+async def test_a_condition_that_is_too_deep_for_an_engine_is_refused_and_is_no_fault(things: Harness) -> None:
+    test: object = "$flag"
+    for _ in range(11):
+        test = {"$cond": [test, False, True]}
+    work = asyncio.ensure_future(things.aggregate("things", {"$project": {"x": test}}))
+    await asyncio.wait([work])
+    if isinstance(error := work.exception(), OutOfRange):
+        assert "too deep" in error.message
+    else:
+        assert work.result() == [{"x": False}, {"x": True}, {"x": True}, {"x": True}]

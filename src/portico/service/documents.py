@@ -21,6 +21,7 @@ from portico.model.identity import Permission
 from portico.model.page import Changed, Document, Page
 from portico.query import ast
 from portico.query.cursor import CursorState, cursor_state, decode, encode, query_tag
+from portico.query.grouped import as_pipeline, is_grouped, refuse_aggregates
 from portico.query.pipeline import ParsedPipeline, shape_text
 from portico.service import tenancy
 from portico.service.caller import ALL, Asked, Caller
@@ -96,7 +97,9 @@ class Documents:
         context = self.plans.context(caller, collection, Permission.READ)
         if not collection.primary_key:
             raise _no_document()
-        bound = self.plans.bind(context, replace(asked.parse(), limit=None, offset=None, cursor=None))
+        tree = asked.parse()
+        refuse_aggregates(tree)
+        bound = self.plans.bind(context, replace(tree, limit=None, offset=None, cursor=None))
         embedded = self.plans.embedded(context, bound.query)
         sources, coercers = (bound.sources, bound.coercers) if bound.query.filter is not None or embedded else ((), ())
         key, key_coercers = self.plans.key_parameters(collection, len(sources))
@@ -123,7 +126,8 @@ class Documents:
         page = cast("Page", await self.run(caller, prepare))
         plan, values = chosen[0]
         limit = cast("int", values[plan.limit_index])
-        cursor = encode(self._secret, plan.tag, page.last) if page.last is not None else None
+        # Groups have no key that a cursor could name.
+        cursor = encode(self._secret, plan.tag, page.last) if page.last is not None and plan.tag else None
         return Listed(page, limit, cursor)
 
     def _page_plan(self, caller: Caller, name: str, asked: Asked) -> tuple[Plan, tuple[object, ...]]:
@@ -156,13 +160,17 @@ class Documents:
         return cast("Plan", plan), cast("Plan", plan).values((*asked.values, *after))
 
     def _make_page_plan(self, caller: Caller, collection: Collection, shape: object, query: ast.Query, state: CursorState | None) -> Plan:
-        context = self.plans.context(caller, collection, Permission.READ)
+        grouped = is_grouped(query)
+        context = self.plans.context(caller, collection, Permission.AGGREGATE if grouped else Permission.READ)
         bound = self.plans.bind(context, query, state)
         if bound.query.limit is None:
             raise InvalidCursor("The query has no limit.")
-        embedded = self.plans.embedded(context, bound.query)
-        lane = self.plans.compile(context, "list", tenancy.list_page(bound.query, context.rule, embedded))
-        tag = query_tag(query, collection)
+        if grouped:
+            lane = self.plans.compile(context, "aggregate", tenancy.aggregate(as_pipeline(bound.query), context.rule, ()))
+        else:
+            embedded = self.plans.embedded(context, bound.query)
+            lane = self.plans.compile(context, "list", tenancy.list_page(bound.query, context.rule, embedded))
+        tag = b"" if grouped else query_tag(query, collection)
         plan = Plan(lane, collection, bound.sources, bound.coercers, bound.query.limit.index, tag, str(shape))
         self.plans.keep(caller, collection, "list", shape, plan)
         return plan
@@ -208,7 +216,9 @@ class Documents:
     def _stream(self, caller: Caller, name: str, asked: Asked) -> AsyncIterator[bytes]:
         collection = self.plans.collection(name)
         context = self.plans.context(caller, collection, Permission.EXPORT)
-        bound = self.plans.bind(context, replace(asked.parse(), limit=None, offset=None, cursor=None))
+        query = asked.parse()
+        refuse_aggregates(query)
+        bound = self.plans.bind(context, replace(query, limit=None, offset=None, cursor=None))
         plan = context.engine.compile(tenancy.export(bound.query, context.rule, self.plans.embedded(context, bound.query)))
         call = Call(bound.values(asked.values), caller.scope, caller.actor)
         return context.engine.stream(plan, call) if caller.transaction is None else caller.transaction.stream(plan, call)

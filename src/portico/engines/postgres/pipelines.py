@@ -91,6 +91,10 @@ class PostgresDialect:
         """A query that looks at the frame."""
         return query.correlate(*self._frame.outer)
 
+    def named(self, query: sa.Select[Any], name: str) -> sa.Subquery:
+        """A subquery, which may look at the frame."""
+        return query.subquery(name)
+
     def stored(self, target: Target, columns: Columns) -> Expression:
         """A stored value as Portico's own type."""
         assert target.field is not None, "a stored value is a field's"
@@ -163,6 +167,7 @@ class PostgresDialect:
             "ifNull": lambda: sa.func.coalesce(*given),
             "concat": lambda: _cast(reduce(lambda left, right: left.op("||")(right), given), kind),
             "abs": lambda: sa.func.abs(one),
+            "cast": lambda: _cast(one, kind),
             "convert": lambda: _scaled(_cast(one, kind), kind.scale),
             "size": lambda: sa.cast(sa.func.cardinality(one), sa.BigInteger),
             "jsonSize": lambda: sa.case(

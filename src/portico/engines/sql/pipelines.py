@@ -42,6 +42,9 @@ OVER = "too_many"
 """The column that says that an array would have had more than `MOST_GATHERED` elements."""
 
 
+Made = sa.Subquery | sa.CTE
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """A collection's rows in scope: tables to read, columns by field name, conditions, and whose each row is."""
@@ -94,6 +97,10 @@ class Dialect(Protocol):
 
     def within(self, query: sa.Select[Any]) -> sa.Select[Any]:
         """A query of stored rows as it stands inside of the statement."""
+        ...
+
+    def named(self, query: sa.Select[Any], name: str) -> Made:
+        """The rows of one step, for the next to read."""
         ...
 
     def stored(self, target: Target, columns: Columns) -> Expression:
@@ -181,9 +188,9 @@ class Compiler:
             keys.append(key.nulls_first() if item.nulls_first else key.nulls_last())
         return keys
 
-    def _name(self) -> str:
+    def _named(self, query: sa.Select[Any]) -> Made:
         self._made += 1
-        return f"p{self._made}"
+        return self.dialect.named(query, f"p{self._made}")
 
     def _marks(self, rows: sa.FromClause) -> list[ColumnElement[Any]]:
         """What every row carries besides its values."""
@@ -193,7 +200,7 @@ class Compiler:
     def _carried(self, rows: sa.FromClause, wanted: set[str]) -> list[ColumnElement[Any]]:
         return [*(column for column in rows.c if column.key in wanted), *self._marks(rows)]
 
-    def _stored(self, wanted: set[str]) -> sa.Subquery:
+    def _stored(self, wanted: set[str]) -> Made:
         query = self.plan.query
         source = self.dialect.rows(query.collection, self.plan.rule, 0)
         values = [self.dialect.stored(target, source.columns).label(column.id) for column, target in query.columns if column.id in wanted]
@@ -202,9 +209,9 @@ class Compiler:
             conditions.append(predicate(query.filter, source.columns, self.dialect.bind, self.dialect.grammar))
         self.tenants.append(("least0", "most0"))
         chosen = _select(*values, source.tenant.label("least0"), source.tenant.label("most0"))
-        return self.dialect.within(chosen.select_from(*source.tables).where(*conditions)).subquery(self._name())
+        return self._named(self.dialect.within(chosen.select_from(*source.tables).where(*conditions)))
 
-    def _step(self, step: Step, rows: sa.Subquery, wanted: set[str]) -> sa.Subquery:
+    def _step(self, step: Step, rows: Made, wanted: set[str]) -> Made:
         made: sa.Select[Any]
         match step:
             case Filtered(node, names):
@@ -224,7 +231,7 @@ class Compiler:
                 made = sa.select(*self._carried(rows, wanted)).order_by(*self.ordering(order, rows))
                 made = made.limit(cast("Any", self.dialect.bind(limit))) if limit is not None else made
                 made = made.offset(cast("Any", self.dialect.bind(offset))) if offset is not None else made
-        return made.subquery(self._name())
+        return self._named(made)
 
     def value(self, node: Value, rows: sa.FromClause) -> Expression:
         """A value of a row."""
@@ -244,7 +251,7 @@ class Compiler:
 
     # --- groups ----------------------------------------------------------------------------------------------------------
 
-    def _grouped(self, step: Grouped, rows: sa.Subquery, wanted: set[str]) -> sa.Select[Any]:
+    def _grouped(self, step: Grouped, rows: Made, wanted: set[str]) -> sa.Select[Any]:
         results = [(column, result) for column, result in step.results if column.id in wanted]
         prepared = self._prepared(step, results, rows)
         keys = [prepared.c[column.id] for column, _ in step.keys]
@@ -261,7 +268,7 @@ class Compiler:
             return grouped.group_by(*keys)
         return grouped if step.always else grouped.having(sa.func.count() > sa.literal_column("0"))
 
-    def _prepared(self, step: Grouped, results: list[tuple[Column, Accumulated]], rows: sa.Subquery) -> sa.Subquery:
+    def _prepared(self, step: Grouped, results: list[tuple[Column, Accumulated]], rows: Made) -> Made:
         """The rows with their group's keys, the accumulators' arguments, and their places where an accumulator asks for them."""
         functions = {result.function for _, result in results}
         values = [self.value(value, rows).label(column.id) for column, value in step.keys]
@@ -270,7 +277,7 @@ class Compiler:
         ]
         ordered = [key.column.id for key in step.order] if functions & {"first", "last", "push"} else []
         kept = [rows.c[name].label(f"o{place}") for place, name in enumerate(ordered)]
-        inner = sa.select(*values, *arguments, *kept, *self._marks(rows)).subquery(self._name())
+        inner = self._named(_select(*values, *arguments, *kept, *self._marks(rows)))
         partition = [inner.c[column.id] for column, _ in step.keys]
         renamed = [Key(Column(f"o{place}", key.column.type), key.descending, key.nulls_first) for place, key in enumerate(step.order)]
         ranks: list[ColumnElement[Any]] = []
@@ -287,9 +294,9 @@ class Compiler:
                     ranks.append(
                         sa.func.dense_rank().over(partition_by=partition or None, order_by=value.asc().nulls_last()).label(f"d{place}")
                     )
-        return sa.select(*inner.c, *ranks).subquery(self._name()) if ranks else inner
+        return self._named(_select(*inner.c, *ranks)) if ranks else inner
 
-    def _over(self, results: list[tuple[Column, Accumulated]], rows: sa.Subquery) -> ColumnElement[Any] | None:
+    def _over(self, results: list[tuple[Column, Accumulated]], rows: Made) -> ColumnElement[Any] | None:
         """1 or more where an array that was made here, or before, had too many elements."""
         found: list[ColumnElement[Any]] = [sa.func.max(rows.c[OVER])] if OVER in rows.c else []
         for place, (_, result) in enumerate(results):
@@ -308,14 +315,14 @@ class Compiler:
 
     # --- arrays and relations --------------------------------------------------------------------------------------------
 
-    def _unwound(self, step: Unwound, rows: sa.Subquery, wanted: set[str]) -> sa.Select[Any]:
+    def _unwound(self, step: Unwound, rows: Made, wanted: set[str]) -> sa.Select[Any]:
         self._made += 1
         table, element, place = self.dialect.elements(_of(rows, step.array), step.array.type, self._made)
         values = [element.label(step.element.id), place.label(step.place.id)]
         joined = rows.join(table, sa.true(), isouter=step.keep_empty)
         return sa.select(*self._carried(rows, wanted), *values).select_from(joined)
 
-    def _related(self, step: Related, rows: sa.Subquery, wanted: set[str]) -> sa.Select[Any]:
+    def _related(self, step: Related, rows: Made, wanted: set[str]) -> sa.Select[Any]:
         lookup, limited = self.plan.query.lookups[step.lookup], self.plan.lookups[step.lookup]
         collection, number = lookup.collection, step.lookup + 1
         source = self.dialect.rows(collection, limited.rule, number)

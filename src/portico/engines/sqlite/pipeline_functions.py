@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import cast
 
 from portico.engines.sql.bounds import too_many_gathered
@@ -91,20 +91,22 @@ _FLOAT: dict[str, Callable[[float, float], float]] = {
 }
 
 
-def whole(operator: str, left: int | None, right: int | None) -> int | None:
+def whole(operator: str, *values: int | None) -> int | None:
     """Integers, and decimals of one scale: exact, or an error beyond 64 bits."""
-    return None if left is None or right is None else _fits(_WHOLE[operator](left, right))
+    known = [value for value in values if value is not None]
+    return None if len(known) < len(values) else _fits(reduce(lambda left, right: _fits(_WHOLE[operator](left, right)), known))
 
 
-def floating(operator: str, left: float | None, right: float | None) -> float | None:
+def floating(operator: str, *values: float | None) -> float | None:
     """Floats; an error where finite ones give none that is."""
-    if left is None or right is None:
+    known = [float(value) for value in values if value is not None]
+    if len(known) < len(values):
         return None
     try:
-        number = _FLOAT[operator](float(left), float(right))
+        number = reduce(_FLOAT[operator], known)
     except OverflowError:
         raise _too_large() from None
-    return _finite(number) if math.isfinite(left) and math.isfinite(right) else number
+    return _finite(number) if all(math.isfinite(value) for value in known) else number
 
 
 def scaled(value: int | None, digits: int) -> int | None:
@@ -343,8 +345,8 @@ def register(connection: sqlite3.Connection) -> None:
 
 
 _FUNCTIONS: tuple[tuple[str, int, Callable[..., Stored]], ...] = (
-    ("portico_whole", 3, whole),
-    ("portico_floating", 3, floating),
+    ("portico_whole", -1, whole),
+    ("portico_floating", -1, floating),
     ("portico_scaled", 2, scaled),
     ("portico_quotient", 3, quotient),
     ("portico_rounded", 4, rounded),
@@ -356,6 +358,7 @@ _FUNCTIONS: tuple[tuple[str, int, Callable[..., Stored]], ...] = (
     ("portico_truncate", 4, truncate),
     ("portico_element", 4, element),
     ("portico_json_value", 1, json_value),
+    ("portico_member", 3, member),
 )
 _AGGREGATES: tuple[tuple[str, int, type[object]], ...] = (
     ("portico_deviation", 2, Deviation),

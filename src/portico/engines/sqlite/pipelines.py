@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from functools import reduce
@@ -20,7 +21,7 @@ from portico.engines.sqlite.reads import ReadStatements
 from portico.engines.sqlite.scoping import Carried, Scoping
 from portico.engines.sqlite.statement import Binder
 from portico.engines.sqlite.storage import is_foreign, is_scaled
-from portico.errors import InternalError
+from portico.errors import InternalError, OutOfRange
 from portico.model.collection import Collection
 from portico.model.field import Base, Field, FieldType
 from portico.model.page import Page
@@ -30,6 +31,7 @@ from portico.query.bound_pipeline import Accumulated, Calculation, Place
 from portico.query.limits import MOST_AGGREGATED_BYTES
 from portico.query.scoped import Aggregate, ScopeRule
 
+_TOO_DEEP = re.compile("parser stack overflow|Expression tree is too large")
 _LOWER: Any = sa.literal_column("4294967295")
 _HALF: Any = sa.literal_column("32")
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -85,6 +87,10 @@ class SqliteDialect:
     def within(self, query: sa.Select[Any]) -> sa.Select[Any]:
         """A query of stored rows, as it is."""
         return query
+
+    def named(self, query: sa.Select[Any], name: str) -> sa.CTE:
+        """A common table expression: subqueries inside of each other would soon be too deep for SQLite's parser."""
+        return query.cte(name)
 
     def stored(self, target: Target, columns: Columns) -> Expression:
         """A stored value as Portico's own type."""
@@ -152,6 +158,7 @@ class SqliteDialect:
             "cond": lambda: sa.case((_sure(one) == _number(1), given[1]), else_=given[2]),
             "ifNull": lambda: sa.func.coalesce(*given),
             "concat": lambda: reduce(lambda left, right: left.op("||")(right), given),
+            "cast": lambda: self._cast(one, kinds[0], kind),
             "convert": lambda: self._converted(one, kinds[0], kind),
             "size": lambda: sa.func.json_array_length(one),
             "jsonSize": lambda: sa.case((sa.func.json_type(one) == text("array"), sa.func.json_array_length(one))),
@@ -169,12 +176,12 @@ class SqliteDialect:
         scale = _scale(kind)
         if scale < 0:
             numbers = [self._converted(one, own, FieldType(Base.FLOAT)) for one, own in zip(given, kinds, strict=True)]
-            return reduce(lambda left, right: sa.func.portico_floating(text(name), left, right), numbers)
+            return sa.func.portico_floating(text(name), *numbers)
         if name == "divide":
             return sa.func.portico_quotient(given[0], given[1], _number(scale + _scale(kinds[1]) - _scale(kinds[0])))
         if name != "multiply":
             given = [self._converted(one, own, kind) for one, own in zip(given, kinds, strict=True)]
-        return reduce(lambda left, right: sa.func.portico_whole(text(name), left, right), given)
+        return sa.func.portico_whole(text(name), *given)
 
     @staticmethod
     def _converted(one: Any, kind: FieldType, wanted: FieldType) -> Any:
@@ -184,6 +191,13 @@ class SqliteDialect:
             number = sa.cast(one, sa.REAL)
             return number / _number(10**before).op("*")(sa.literal_column("1.0")) if before > 0 else number
         return one if after == before else sa.func.portico_scaled(one, _number(after - before))
+
+    @staticmethod
+    def _cast(one: Any, kind: FieldType, wanted: FieldType) -> Any:
+        """A result as another type, through the text that it is shown as."""
+        numeric = kind.base in {Base.BIGINT, Base.DECIMAL, Base.FLOAT, Base.BOOLEAN}
+        shown = sa.func.portico_member(one, text(kind.base), _number(_scale(kind))) if numeric else one
+        return sa.case((one.is_not(None), sa.func.portico_cast(shown, text(wanted.base))))
 
     @staticmethod
     def _rounded(one: Any, node: Calculation) -> Any:
@@ -297,10 +311,12 @@ def perform_aggregate(connection: sqlite3.Connection, query: Aggregate, statemen
             size += len(row[0])
             if size > MOST_AGGREGATED_BYTES:
                 raise answer_too_large()
-    except sqlite3.Error:
+    except sqlite3.Error as error:
         fault = faults.take()
+        if fault is None and _TOO_DEEP.search(str(error)):
+            fault = OutOfRange("The pipeline's expressions are too deep for SQLite.", hint="Compute parts of them by $addFields before.")
         if fault is not None:
-            raise fault from None
+            raise fault from error
         raise
     more = len(bodies) > limit
     return Page("[" + ",".join(bodies[:limit]) + "]", min(len(bodies), limit), "more" if more else None)

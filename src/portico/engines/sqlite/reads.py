@@ -9,7 +9,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from portico.engines.sql.predicates import Columns, Condition, Expression, keyset_branches, nullable_key, predicate
-from portico.engines.sqlite.documents import Documents, directed, groups_of, is_grouped, sort_keys, whole_row
+from portico.engines.sqlite.documents import Documents, directed, sort_keys, whole_row
 from portico.engines.sqlite.embedding import EmbeddingGrammar
 from portico.engines.sqlite.grammar import SqliteGrammar
 from portico.engines.sqlite.scoping import Carried, Scoping
@@ -105,8 +105,6 @@ def compile_get(query: GetByKey, scope: Scope, *, safe: bool) -> ReadStatements:
 def compile_list(query: ListPage, scope: Scope, *, safe: bool) -> ReadStatements:
     """A page of documents, and one more row where more follow."""
     bound = query.query
-    if is_grouped(bound):
-        return _grouped(query, scope, safe=safe)
     source = Source(bound.collection, query.rule, scope, safe=safe, embedded=query.embedded)
     source.filtered(bound.filter)
     keys = [source.grammar.comparable(item.target, source.columns) for item in bound.order]
@@ -143,21 +141,6 @@ def _after_keyset(query: BoundQuery, source: Source, rows: sa.Select[Any]) -> An
     every = sa.union_all(*(sa.select(part.subquery(source.binder.alias("b"))) for part in parts)).subquery("page")
     keys = [directed(every.c[f"o{at}"], item, nullable=nullable_key(item)) for at, item in enumerate(query.order)]
     return _limited(sa.select(every).order_by(*keys), query, source)
-
-
-def _grouped(query: ListPage, scope: Scope, *, safe: bool) -> ReadStatements:
-    """Aggregates, grouped by the other answered members. Rows of several documents carry the least value; all must be in scope anyway."""
-    bound = query.query
-    source = Source(bound.collection, query.rule, scope, safe=safe, embedded=query.embedded)
-    source.filtered(bound.filter)
-    groups = groups_of(bound, source.columns, source.grammar)
-    rows = source.select(source.documents.body(bound, source.columns), sa.func.min(source.carried)).group_by(*groups)
-    if not groups:
-        rows = source.select(source.documents.body(bound, source.columns), cast("Expression", sa.null()))
-    statement = _limited(rows.order_by(*sort_keys(bound.order, source.columns, source.grammar)), bound, source)
-    if bound.offset is not None:
-        statement = statement.offset(source.binder(bound.offset))
-    return ReadStatements(source.binder.statement(statement), None, source.carried_kind if groups else None)
 
 
 def compile_count(query: Count, scope: Scope) -> ReadStatements:

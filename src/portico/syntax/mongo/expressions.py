@@ -14,7 +14,7 @@ from portico.query.ast import Slot
 from portico.query.pipeline import Accumulator, Expression, FieldPath, Literal, Members, Operation
 from portico.query.slots import Slots
 
-MAX_NESTING = 20
+MAX_NESTING = 12
 """How deep expressions nest at most."""
 
 LONGEST_NAME = 60
