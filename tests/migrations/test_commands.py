@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from portico.builtin.connect import sync_engine
+from portico.builtin.init import init_database
+from portico.builtin.migrate import downgrade
 from tests.servers.portico import PorticoProcess
 from tests.servers.postgres import PostgresDatabase
 
@@ -27,6 +31,7 @@ def command(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PorticoP
     else:
         database: PostgresDatabase = request.getfixturevalue("postgres_database")
         logins = {"connection_string": database.dsn(), "migration_connection_string": database.dsn("migrator")}
+        logins["backup_connection_string"] = database.dsn("postgres")
         config["databases"] = {"main": {"type": "postgresql"} | logins}
     process = PorticoProcess(config)
     yield process
@@ -57,3 +62,43 @@ def test_a_database_that_nobody_can_reach_is_said_and_has_its_own_exit_code(tmp_
         process.close()
     assert done.returncode == 3
     assert "did not answer" in done.stderr
+
+
+def test_what_a_migration_made_is_known_to_verify_schema(command: PorticoProcess):
+    command.run("init-db")
+    folder = command.folder / "migrations"
+    folder.mkdir()
+    made = "{name: lines, fields: [{name: id, type: uuid, constraints: [primary_key]}], security: {access_control: shared}}"
+    (folder / "20260101_000000_lines.yaml").write_text(f"operations: [create_collection: {made}]\n")
+    assert command.run("migrate", "up", "--backup").returncode == 0
+    assert list((command.folder / "backups").iterdir())
+    assert command.run("verify-schema").stdout == "main: as declared\n"
+    assert command.run("migrate", "down").returncode == 0
+    assert command.run("verify-schema").stdout == "main: as declared\n"
+
+
+def test_up_with_a_backup_says_where_the_schema_is_another_afterwards(command: PorticoProcess):
+    command.run("init-db")
+    folder = command.folder / "migrations"
+    folder.mkdir()
+    (folder / "20260101_000000_gone.yaml").write_text("operations: [drop_index: {collection: documents, name: idx_documents_status}]\n")
+    done = command.run("migrate", "up", "--backup")
+    assert done.returncode == 1
+    assert "idx_documents_status" in done.stderr
+
+
+def test_up_brings_the_built_in_collections_up_to_date_where_they_are(command: PorticoProcess):
+    assert command.run("migrate", "up").stdout == "Nothing is pending.\n"
+    url = yaml.safe_load(command.config_file.read_text())["databases"]["main"]
+    address = url.get("migration_connection_string", url["connection_string"])
+    init_database(address)
+    with sync_engine(address).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL ROLE appowner")
+        downgrade(connection, "003_add_metadata")
+    assert [item["status"] for item in json.loads(command.run("migrate", "status", "--json").stdout)] == ["pending"] * 2
+    assert "-- 005_row_level_security on main" in command.run("migrate", "plan").stdout
+    assert command.run("migrate", "up").stdout == "main: built-in collections to 005_row_level_security\n"
+    assert command.run("migrate", "status").stdout == "There are no migrations.\n"
+    # What is only declared is for a migration of one's own, or for init-db.
+    assert command.run("init-db").stdout.endswith("created invoices\n")

@@ -9,6 +9,9 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from portico.builtin.migrations.roles import act_as_owner
 
 _HERE = Path(__file__).parent / "migrations"
 
@@ -30,6 +33,21 @@ def upgrade(connection: sa.Connection, revision: str = "head") -> None:
 def downgrade(connection: sa.Connection, revision: str) -> None:
     """Migrate down to a revision (``base`` is below the first), within the connection's transaction."""
     command.downgrade(alembic_config(connection), revision)
+
+
+def pending_revisions(connection: sa.Connection) -> tuple[str, ...]:
+    """The revisions that the database's built-in collections lack, in order; none where it has none of them: that is for `init-db`.
+
+    Args:
+        connection: in a transaction, which ends with another role where the login may act as the owner.
+    """
+    if connection.dialect.name == "postgresql":
+        act_as_owner(connection)
+    current = current_revision(connection)
+    if current is None:
+        return ()
+    newer = ScriptDirectory.from_config(alembic_config()).iterate_revisions("head", current)
+    return tuple(script.revision for script in newer)[::-1]
 
 
 def current_revision(connection: sa.Connection) -> str | None:

@@ -123,6 +123,9 @@ def _add_relation(operation: m.AddRelation, old: Collection, collections: Collec
         _field(old, name)
     for name in relation.foreign if relation.through is None else ():
         _field(other, name)
+    if relation.through is None and relation.foreign == other.primary_key and relation.local != old.primary_key:
+        # No more than one document has a key.
+        relation = replace(relation, many=False)
     fields = old.fields
     if not relation.many and len(relation.local) == 1 and _field(old, relation.local[0]).references is None:
         reference = Reference(relation.collection, relation.foreign[0], operation.on_delete)

@@ -10,8 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import sqlalchemy as sa
 import typer
+from sqlalchemy.pool import NullPool
 
+from portico.builtin.connect import sync_engine
+from portico.builtin.init import init_database
+from portico.builtin.migrate import pending_revisions
 from portico.catalog.evolve import changes, way_back
 from portico.cli.common import ConfigOption, ExitCode, JsonOption, load_settings, print_json
 from portico.cli.init_db import DatabaseOption, WaitOption
@@ -79,7 +84,10 @@ def plan(config: ConfigOption = None, directory: DirOption = None, database: Dat
     settings = load_settings(config)
     shown: list[dict[str, object]] = []
     for item, migrations in _migrations(settings, config, directory, database):
-        for migration, planned in _migrator(settings, item).plan(migrations):
+        plans = _migrator(settings, item).plan(migrations)
+        steps = [{"title": "upgrade the built-in collections", "kind": "builtin", "sql": []}]
+        shown += [{"id": name, "database": item.name, "reversible": True, "steps": steps} for name in lacking(item)]
+        for migration, planned in plans:
             shown.append({"id": migration.id, "database": item.name, "reversible": planned.down is not None, "steps": shown_steps(planned)})
     if as_json:
         print_json(shown)
@@ -105,8 +113,13 @@ def up(
     ran: list[dict[str, object]] = []
     for item, migrations in _migrations(settings, config, directory, database):
         migrator = _migrator(settings, item, wait=wait, tell=told)
-        if backup and pending(migrations, migrator.entries()):
+        entries, builtin = migrator.entries(), lacking(item)
+        if backup and (builtin or pending(migrations, entries)):
             _back_up(item.name, config)
+        if builtin:
+            told(f"{item.name}: built-in collections to {builtin[-1]}")
+            init_database(item.url, wait_seconds=wait)
+            ran += builtin_rows(item, Status.COMPLETED, builtin)
         ran += [described(record) for record in migrator.up(migrations)]
         if backup:
             _verify(item)
@@ -141,6 +154,7 @@ def status(config: ConfigOption = None, directory: DirOption = None, database: D
     problem = False
     for item, migrations in _migrations(settings, config, directory, database):
         entries = _migrator(settings, item).entries()
+        shown += builtin_rows(item, Status.PENDING, lacking(item))
         known = {entry.record.id for entry in entries}
         records = [described(entry.record) for entry in entries]
         records += [
@@ -170,6 +184,22 @@ def history(config: ConfigOption = None, database: DatabaseOption = None, as_jso
         print_json(found)
     else:
         status_table(found)
+
+
+def lacking(item: SqlDatabase) -> tuple[str, ...]:
+    """The revisions of the built-in collections that a database lacks; none where it is not Portico's, or not there yet."""
+    if not item.builtin or (item.file is not None and not Path(item.file).is_file()):
+        return ()
+    engine = sync_engine(item.url, wait_seconds=5)
+    # The one for migrations takes SQLite's writer with each transaction.
+    reader = engine if item.file is None else sa.create_engine(engine.url, poolclass=NullPool)
+    with reader.begin() as connection:
+        return pending_revisions(connection)
+
+
+def builtin_rows(item: SqlDatabase, status: Status, revisions: tuple[str, ...]) -> list[dict[str, object]]:
+    """Revisions of the built-in collections as migrations are listed."""
+    return [{"id": name, "name": "built-in collections", "database": item.name, "status": status.value} for name in revisions]
 
 
 def _folder(directory: Path | None, config: Path | None) -> Path:

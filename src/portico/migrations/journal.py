@@ -9,10 +9,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from portico.builtin.migrations.roles import act_as_owner
+from portico.catalog.declare import declare
 from portico.engines.sql.companions_ddl import companion_metadata, companion_table
 from portico.engines.sql.operations import Step, step_from_data, step_to_data
+from portico.model.collection import Collection
 from portico.model.companions import COLLECTIONS, MIGRATIONS
 from portico.model.migration import Migration, Record, Status
+
+_MAY_READ = """SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'portico' AND c.relname = 'collections'"""
 
 Documents = Mapping[str, Mapping[str, object] | None]
 """Schema documents by collection; None is one that is to be forgotten."""
@@ -100,6 +106,23 @@ class Journal:
 
     def _set(self, connection: sa.Connection, key: str, **values: object) -> None:
         connection.execute(sa.update(self.table).where(self.table.c.id == key).values(**values))
+
+
+def made_by_migrations(connection: sa.Connection, database: str) -> dict[str, Collection]:
+    """The collections that migrations made, by name; none where there is no journal, or the login may not read it.
+
+    Args:
+        connection: in a transaction, which ends with another role where the login may act as the owner.
+    """
+    journal = Journal(connection.dialect.name)
+    if not journal.exists(connection):
+        return {}
+    if connection.dialect.name == "postgresql":
+        act_as_owner(connection)
+        if not connection.scalar(sa.text(_MAY_READ)):
+            return {}
+    found = journal.documents(connection)
+    return {name: declare(document, source="portico.collections", database=database) for name, document in found.items()}
 
 
 def _now() -> dt.datetime:

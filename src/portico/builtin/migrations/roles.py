@@ -36,6 +36,13 @@ def create_roles(connection: sa.Connection) -> None:
         )
 
 
+def act_as_owner(connection: sa.Connection) -> None:
+    """Act as `appowner` to the end of the transaction, where the login may; nothing is created."""
+    statement = sa.text("SELECT 1 FROM pg_roles WHERE rolname = :owner AND pg_has_role(session_user, oid, 'MEMBER')")
+    if connection.scalar(statement, {"owner": OWNER}):
+        connection.execute(sa.text(f"SET LOCAL ROLE {OWNER}"))
+
+
 def assume_owner(connection: sa.Connection) -> None:
     """Make sure that the schemas exist, and act as `appowner` from here to the end of the transaction where the login may.
 
