@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tests.servers.portico import PorticoProcess
 
+Companions = Callable[[], dict[str, int]]
 Fresh = Callable[[], str]
 DRY = {"Prefer": "tx=rollback"}
 
@@ -33,6 +34,22 @@ def test_a_dry_run_answers_what_the_write_would_and_leaves_nothing(service: Port
     assert answers[4].json()["data"][0]["name"] == "E"
     assert service.client.get("/api/db/clients?order=id").json()["data"] == before
     assert service.client.get(f"/api/db/events/count?data->>of=eq.{two}").json()["data"] == 0
+
+
+def test_no_companion_row_remains_of_a_dry_run(service: PorticoProcess, companions: Companions, fresh: Fresh) -> None:
+    one = fresh()
+    service.client.post("/api/db/clients", json={"id": one, "name": "A"}).raise_for_status()
+    user = {"client_id": one, "username": one, "email": f"{one}@example.com", "full_name": "U"}
+    owner = service.client.post("/api/db/users", json=user).raise_for_status().json()["data"]["user_id"]
+    document = {"user_id": owner, "project_name": one, "content": "c"}
+    before = companions()
+    headers = DRY | {"Idempotency-Key": fresh()}
+    assert service.client.post("/api/db/documents", json=document, headers=headers).status_code == 201
+    assert service.client.patch(f"/api/db/users/{owner}", json={"full_name": "V"}, headers=headers).status_code == 200
+    assert companions() == before
+    assert service.client.post("/api/db/documents", json=document).status_code == 201
+    after = companions()
+    assert (after["audit"], after["versions"]) == (before["audit"] + 1, before["versions"] + 1)
 
 
 def test_a_dry_run_that_would_fail_is_answered_so(service: PorticoProcess, fresh: Fresh) -> None:
