@@ -224,7 +224,6 @@ def _sequencers(settings: Settings, engines: dict[str, Engine], emit: Emit) -> t
 def assemble(service: Service) -> App:
     """The ASGI application around a service: the dispatcher first, and the control plane for the rest."""
     settings = service.settings
-    imports = Imports(service.writes)
     batches = Batches(
         service.documents,
         service.writes,
@@ -233,6 +232,7 @@ def assemble(service: Service) -> App:
         life_seconds=settings.transactions.life_seconds,
     )
     upserts = Upserts(service.documents, service.writes)
+    imports = Imports(service.writes, upserts)
     bulk = BulkChanges(service.documents, service.writes)
     collections = Collections(service.documents, service.writes, upserts, bulk, imports, send_timeout=settings.http.send_timeout_seconds)
     histories = Histories(History(service.documents, service.writes), collections)

@@ -97,7 +97,6 @@ class Collections:
                 await export(exchange, caller, name, self._documents, send_timeout=self._send_timeout)
             case b"import":
                 exchange.allow("POST")
-                self._no_parameters(exchange)
                 await import_documents(exchange, caller, name, self._imports)
             case _:
                 return False

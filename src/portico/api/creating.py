@@ -34,8 +34,8 @@ class Asked:
         return ((b"preference-applied", ", ".join(self.applied).encode()),) if self.applied else ()
 
 
-def asked(exchange: Exchange) -> Asked | None:
-    """What the request asks for; None for a plain create, which costs nothing to tell.
+def asked(exchange: Exchange, known: frozenset[str] = PARAMETERS) -> Asked | None:
+    """What the request asks for; None for a plain create, which costs nothing to tell. `known` are the parameters that it takes.
 
     Raises:
         InvalidParameter: a parameter that a create does not take, or a preference that it does not know.
@@ -43,7 +43,7 @@ def asked(exchange: Exchange) -> Asked | None:
     if not exchange.scope["query_string"] and exchange.headers.get(b"prefer") is None:
         return None
     for parameter, _ in postgrest.decode_pairs(exchange.scope["query_string"]):
-        if parameter not in PARAMETERS:
+        if parameter not in known:
             raise InvalidParameter(f"This call takes no parameter {parameter[:100]!r}.")
     return read(exchange.parameters(PARAMETERS), exchange.prefer())
 

@@ -1,4 +1,4 @@
-"""Exports and imports as NDJSON, streamed in bounded memory."""
+"""Exports and imports as NDJSON or CSV, streamed in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from typing import IO
 
 import orjson
 
+from portico.api import creating
 from portico.api.exchange import JSON, VARY, ClientGoneError, Exchange
 from portico.api.render import envelope
-from portico.errors import BodyTooLarge, InvalidJson, PorticoError, UnsupportedMediaType
+from portico.errors import BodyTooLarge, InvalidJson, InvalidParameter, PorticoError, UnsupportedMediaType
 from portico.query.json_text import read_json
 from portico.service.caller import Caller
 from portico.service.documents import Documents
 from portico.service.imports import Imports
+from portico.service.tabular import CsvWriter
+from portico.service.tabular import documents as documents_of
 from portico.syntax import postgrest
 
-NDJSON = b"application/x-ndjson"
+NDJSON, CSV = b"application/x-ndjson", b"text/csv"
+CSV_TYPE = b"text/csv; charset=utf-8; header=present"
+FORMAT = frozenset({"format"})
 SPOOL_BYTES = 1_048_576
 MOST_LINE_BYTES = 10_485_760
 _TAKEN = frozenset({NDJSON, b"application/ndjson", b"application/jsonl"})
@@ -27,20 +32,48 @@ EXPORT_CLAUSES = postgrest.CLAUSES - {"limit", "offset", "cursor", "count"}
 
 async def export(exchange: Exchange, caller: Caller, name: str, documents: Documents, *, send_timeout: float) -> None:
     """Answer every document that matches, a line each. A caller who reads nothing for `send_timeout` seconds, or leaves, ends it."""
-    chunks = documents.export(caller, name, exchange.asked(EXPORT_CLAUSES))
+    asked = exchange.asked(EXPORT_CLAUSES, FORMAT)
+    if wants_csv(exchange):
+        chunks = _as_csv(CsvWriter(documents.exported_names(caller, name, asked)), documents.export(caller, name, asked))
+        media = CSV_TYPE
+    else:
+        chunks, media = documents.export(caller, name, asked), NDJSON
     try:
-        await _send_chunks(exchange, chunks, send_timeout)
+        await _send_chunks(exchange, chunks, media, send_timeout)
     finally:
         close = getattr(chunks, "aclose", None)
         if close is not None:
             await close()
 
 
-async def _send_chunks(exchange: Exchange, chunks: AsyncIterator[bytes], send_timeout: float) -> None:
+def wants_csv(exchange: Exchange) -> bool:
+    """Whether the caller asks for CSV: by ``format=csv``, which counts before `Accept`. Raises InvalidParameter."""
+    form = exchange.parameters(FORMAT).get("format")
+    if form is None:
+        accepted = exchange.headers.get(b"accept", b"").lower()
+        return any(part.split(b";", 1)[0].strip() == CSV for part in accepted.split(b","))
+    if form not in {"csv", "ndjson"}:
+        raise InvalidParameter("The parameter 'format' is csv or ndjson.", details={"parameter": "format"})
+    return form == "csv"
+
+
+async def _as_csv(writer: CsvWriter, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks as CSV, written in a thread, so that the loop answers others meanwhile. The header goes out with the first of them."""
+    try:
+        yield writer.header + await asyncio.to_thread(writer.records, await anext(chunks, b""))
+        while chunk := await anext(chunks, b""):
+            yield await asyncio.to_thread(writer.records, chunk)
+    finally:
+        close = getattr(chunks, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _send_chunks(exchange: Exchange, chunks: AsyncIterator[bytes], media: bytes, send_timeout: float) -> None:
     chunk = await anext(chunks, b"")  # an error comes before the answer has begun
     exchange.started = True
     exchange.status = 200
-    headers = [(b"content-type", NDJSON), VARY, (b"x-correlation-id", exchange.correlation_id.encode())]
+    headers = [(b"content-type", media), VARY, (b"x-correlation-id", exchange.correlation_id.encode())]
     await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
     while chunk:
         try:
@@ -53,15 +86,30 @@ async def _send_chunks(exchange: Exchange, chunks: AsyncIterator[bytes], send_ti
 
 
 async def import_documents(exchange: Exchange, caller: Caller, name: str, imports: Imports) -> None:
-    """Create the documents of an NDJSON body: all of them, or none. The body is spooled and checked before a transaction opens."""
+    """Create or upsert the documents of a body: all of them, or none. It is spooled and checked before a transaction opens."""
     media = exchange.headers.get(b"content-type", NDJSON).split(b";", 1)[0].strip().lower()
-    if media not in _TAKEN:
-        raise UnsupportedMediaType("An import's body is NDJSON.", hint="Send Content-Type: application/x-ndjson.")
+    if media != CSV and media not in _TAKEN:
+        raise UnsupportedMediaType("An import's body is NDJSON or CSV.", hint="Send Content-Type: application/x-ndjson or text/csv.")
+    asked = creating.asked(exchange, frozenset({"on_conflict"}))
+    how = asked.how if asked is not None else None
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
         await _receive_into(exchange, spool)
-        count = await imports.run(caller, name, lambda: _lines(spool))
-    body = orjson.dumps({"count": count}).decode()
-    await exchange.answer(201, envelope(body, f"{count} documents imported successfully", exchange.correlation_id), JSON, VARY)
+        if media == CSV:
+            collection, hidden = imports.target(caller, name)
+            imported = await imports.run(caller, name, lambda: documents_of(collection, _csv_lines(spool), hidden), how)
+        else:
+            imported = await imports.run(caller, name, lambda: _lines(spool), how)
+    told: dict[str, int] = {"count": imported.count}
+    if how is not None:
+        told |= {"created": imported.created, "merged": imported.merged, "ignored": imported.ignored}
+    status = 201 if imported.created or how is None else 200
+    text = f"{imported.count} documents imported successfully"
+    await exchange.answer(status, envelope(orjson.dumps(told), text, exchange.correlation_id), JSON, VARY)
+
+
+def _csv_lines(spool: IO[bytes]) -> Iterator[bytes]:
+    spool.seek(0)
+    return iter(lambda: spool.readline(MOST_LINE_BYTES + 1), b"")
 
 
 async def _receive_into(exchange: Exchange, spool: IO[bytes]) -> None:

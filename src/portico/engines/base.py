@@ -196,6 +196,10 @@ class Transaction(Protocol):
         """Undo what came after the savepoint."""
         ...
 
+    async def release(self, name: str) -> None:
+        """Forget the savepoint, and keep what came after it."""
+        ...
+
     async def commit(self) -> None:
         """Make it durable. Raises OutcomeUnknown where the connection was lost after COMMIT was sent."""
         ...

@@ -213,6 +213,12 @@ class Documents:
         """Every document that matches, as NDJSON; permissions and names are checked before the first chunk is asked for."""
         return self._exported(caller, name, asked, self._stream(caller, name, asked))
 
+    def exported_names(self, caller: Caller, name: str, asked: Asked = ALL) -> tuple[str, ...]:
+        """The members of an export's documents, in order. Raises as the export."""
+        context = self.plans.context(caller, self.plans.collection(name), Permission.EXPORT)
+        bound = self.plans.bind(context, replace(asked.parse(), limit=None, offset=None, cursor=None))
+        return tuple(output.name for output in bound.query.outputs)
+
     def _stream(self, caller: Caller, name: str, asked: Asked) -> AsyncIterator[bytes]:
         collection = self.plans.collection(name)
         context = self.plans.context(caller, collection, Permission.EXPORT)

@@ -119,6 +119,10 @@ class Unit:
         """Undo what came after the savepoint."""
         await self._opened().rollback_to(name)
 
+    async def release(self, name: str) -> None:
+        """Forget the savepoint, and keep what came after it."""
+        await self._opened().release(name)
+
     def _opened(self) -> Transaction:
         if self._transaction is None:
             raise InvalidParameter("The transaction has no such savepoint.")

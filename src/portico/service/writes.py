@@ -146,6 +146,10 @@ class Writes:
         plan = self._create_plan(caller, name, tuple(fields), wish)
         return plan, Call(plan.writer.values(fields, caller.scope), caller.scope, caller.actor)
 
+    def hidden(self, caller: Caller, name: str) -> frozenset[str]:
+        """The fields of new documents that the caller does not see. Raises Forbidden."""
+        return self._plans.context(caller, self.writable(name), Permission.CREATE).access.hidden
+
     def engine_of(self, name: str) -> Engine:
         """The engine behind a collection that can be written."""
         return self._plans.engine(self.writable(name))

@@ -141,6 +141,10 @@ class PostgresTransaction:
         await self._execute(f"ROLLBACK TO SAVEPOINT {identifier(name)}")
         self._scope = None  # what was set after the savepoint is undone as well
 
+    async def release(self, name: str) -> None:
+        """Forget the savepoint, and keep what came after it."""
+        await self._execute(f"RELEASE SAVEPOINT {identifier(name)}")
+
     async def _execute(self, text: str) -> None:
         async with self._turn:
             try:

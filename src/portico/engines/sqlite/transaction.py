@@ -219,6 +219,12 @@ class SqliteTransaction:
             self._execute(f"ROLLBACK TO {identifier(name)}")
             self._failed = False
 
+    async def release(self, name: str) -> None:
+        """Forget the savepoint, and keep what came after it. Raises InvalidParameter where there is none of that name."""
+        async with self._turn:
+            self._check()
+            self._execute(f"RELEASE {identifier(name)}")
+
     def _execute(self, sql: str) -> None:
         try:
             self._connection.execute(sql)

@@ -135,6 +135,10 @@ class Inside:
         """Undo what came after a savepoint."""
         await self._transaction.rollback_to(name)
 
+    async def release(self, name: str) -> None:
+        """Forget a savepoint, and keep what came after it."""
+        await self._transaction.release(name)
+
     async def commit(self) -> None:
         """Never: its caller alone ends the transaction."""
         raise AssertionError("an interactive transaction is ended by its caller")
