@@ -61,7 +61,10 @@ class SafeWrites:
                 exchange.started = False
                 exchange.send, exchange.receive = send, receive
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
-        headers += [REPLAYED] if replayed else [UNDONE] if undo else []
+        if replayed:
+            headers.append(REPLAYED)
+        elif undo and not any(name == UNDONE[0] and b"tx=rollback" in value for name, value in headers):
+            headers.append(UNDONE)
         await exchange.answer(answer.status, answer.body, *headers)
 
 

@@ -63,32 +63,34 @@ class Unit:
         self._once = once
         self._key: RequestKey | None = None
         self._database = ""
+        self._wrote = False
         self._transaction: Transaction | None = None
 
     async def run(self, plan: Compiled, call: Call, *, timeout: float | None = None) -> Answer:
         """Run one call inside. Raises InvalidParameter for a collection of another database, and `Replay`."""
-        transaction = await self._in(plan.query, call)
+        transaction = await self._in(plan, call)
         return await transaction.run(plan, call, timeout=timeout)
 
     async def run_all(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Answer]:
         """Run the calls of one create plan inside; as `run`."""
-        transaction = await self._in(plan.query, calls[0])
+        transaction = await self._in(plan, calls[0])
         return await transaction.run_all(plan, calls, timeout=timeout)
 
     async def stream(self, plan: Compiled, call: Call) -> AsyncIterator[bytes]:
         """Run an export inside; as `run`."""
-        transaction = await self._in(plan.query, call)
+        transaction = await self._in(plan, call)
         async for chunk in transaction.stream(plan, call):
             yield chunk
 
-    async def _in(self, query: ScopedQuery, call: Call) -> Transaction:
-        database = collection_of(query).database
+    async def _in(self, plan: Compiled, call: Call) -> Transaction:
+        database = collection_of(plan.query).database
         if self._transaction is None:
             self._transaction = await self._begin(self._engines[database], call)
             self._database = database
             await self._claim(self._transaction, call)
         elif database != self._database:
             raise InvalidParameter("A transaction is of one database: its collections are of several.")
+        self._wrote = self._wrote or plan.writes
         return self._transaction
 
     async def _begin(self, engine: Engine, call: Call) -> Transaction:
@@ -142,8 +144,8 @@ class Unit:
             await asyncio.shield(asyncio.ensure_future(transaction.rollback()))
 
     async def keep(self, answer: Answered) -> None:
-        """Store the answer under the key that was claimed, if one was."""
-        if self._transaction is not None and self._key is not None:
+        """Store the answer under the key that was claimed, if one was. Of a unit that only read, nothing is kept: what it read changes."""
+        if self._transaction is not None and self._key is not None and self._wrote:
             await cast("Keyed", self._transaction).keep(self._key, answer)
 
 

@@ -27,8 +27,9 @@ def test_a_dry_run_answers_what_the_write_would_and_leaves_nothing(service: Port
             f"/clients/{two}/documents", json={"filename": two, "file_size": 1, "file_type": "t", "file_path": "/"}, headers=DRY
         ),
         service.client.post("/events", json={"of": two}, headers=DRY),
+        service.client.post("/rest/v1/clients", json={"id": two, "name": "B"}, headers=DRY),
     ]
-    assert [answer.status_code for answer in answers] == [201, 201, 200, 200, 200, 200, 204, 200, 201, 201]
+    assert [answer.status_code for answer in answers] == [201, 201, 200, 200, 200, 200, 204, 200, 201, 201, 201]
     assert {answer.headers.get("preference-applied") for answer in answers} == {"tx=rollback"}
     assert answers[2].json()["data"]["name"] == "C"
     assert answers[4].json()["data"][0]["name"] == "E"

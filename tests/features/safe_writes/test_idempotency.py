@@ -47,6 +47,8 @@ def _writes(key: str) -> list[tuple[str, str, Any, dict[str, str], int]]:
         ("PATCH", f"/api/db/clients?id=like.{key}-*", {"name": "D"}, {"Prefer": "return=representation"}, 200),
         ("POST", f"/clients/{key}/documents", document, {}, 201),
         ("POST", "/events", {"of": key}, {}, 201),
+        ("POST", "/rest/v1/clients", {"id": f"{key}-rest", "name": "R"}, {"Prefer": "return=representation"}, 201),
+        ("PATCH", f"/rest/v1/clients?id=eq.{key}-rest", {"name": "S"}, {}, 204),
         ("POST", "/api/db/clients/import", lines, {"Content-Type": "application/x-ndjson"}, 201),
         ("POST", "/api/db/transaction", {"operations": operations}, {}, 200),
         ("DELETE", f"/api/db/clients?id=like.{key}-*", None, {}, 200),
@@ -62,6 +64,33 @@ def test_every_kind_of_write_is_applied_once_and_its_answer_replayed(service: Po
         answers = [service.client.request(method, path, headers=keyed(f"{key}/{place}", **headers), **sent) for _ in range(2)]
         assert answers[0].status_code == status, (method, path, answers[0].text)
         require_same_answer(*answers)
+
+
+def test_a_restore_of_a_version_is_applied_once(service: PorticoProcess, fresh: Fresh) -> None:
+    client = fresh()
+    service.client.post("/api/db/clients", json={"id": client, "name": "A"}).raise_for_status()
+    user = {"client_id": client, "username": client, "email": f"{client}@example.com", "full_name": "U"}
+    owner = service.client.post("/api/db/users", json=user).raise_for_status().json()["data"]["user_id"]
+    made = service.client.post("/api/db/documents", json={"user_id": owner, "project_name": "p", "content": "one"})
+    path = made.headers["location"]
+    service.client.patch(path, json={"content": "two"}).raise_for_status()
+    answers = [service.client.post(f"{path}/restore", json={"version": 1}, headers=keyed(client)) for _ in range(2)]
+    assert answers[0].json()["data"]["content"] == "one"
+    require_same_answer(*answers)
+    assert len(service.client.get(f"{path}/history").json()["data"]) == 3
+
+
+def test_a_read_with_a_key_is_read_anew(service: PorticoProcess, fresh: Fresh) -> None:
+    one, key = fresh(), fresh()
+
+    def count() -> int:
+        answer = service.client.post("/api/db/clients/query", json={"filter": {"id": one}}, headers=keyed(key))
+        assert "idempotency-replayed" not in answer.headers
+        return len(answer.json()["data"])
+
+    assert count() == 0
+    service.client.post("/api/db/clients", json={"id": one, "name": "A"}).raise_for_status()
+    assert count() == 1
 
 
 def test_the_same_key_with_another_request_is_refused(service: PorticoProcess, fresh: Fresh) -> None:
