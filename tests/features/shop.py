@@ -123,6 +123,12 @@ class Shop:
                 self._fill(name, tenant, everything.get(name, []))
         self.acme = self.key("acme", "acme", "*:*")
         self.zeta = self.key("zeta", "zeta", "*:*")
+        self.callers = {"acme": self.acme, "zeta": self.zeta, "all": self.all}
+        self.callers["few"] = self.key("few", "acme", "orders:read", "customers:read", "labels:read", "order_lines:create")
+        self.callers["narrow"] = self.key("narrow", "acme", "*:*", options=("--hide", "orders:margin,billing_id"))
+        of_lines = ("--row-filter", 'order_lines:{"total": {"$gt": 5}}', "--row-filter", 'order_labels:{"label_id": {"$ne": 21}}')
+        self.callers["filtered"] = self.key("filtered", "acme", "*:*", options=of_lines)
+        self.callers["all as acme"] = self.all | {"X-Client-ID": "acme"}
 
     def key(self, service: str, clients: str, *allowed: str, options: tuple[str, ...] = ()) -> dict[str, str]:
         """A new key's headers."""

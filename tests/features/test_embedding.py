@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
-from tests.features.shop import CONFIG, Shop
+from tests.features.shop import CONFIG, Document, Shop
 from tests.servers.postgres import PostgresServer
 from tests.servers.prepared import ENGINES, running
 
@@ -87,3 +88,86 @@ ANSWERS = {
 @pytest.mark.parametrize("path", ANSWERS)
 def test_a_read_answers_the_related_documents_that_it_asks_for(shop: Shop, path: str) -> None:
     assert shop.data(path) == ANSWERS[path]
+
+
+BODIES = [
+    (
+        "orders",
+        {"fields": ["id"], "include": {"order_lines": {"fields": ["id"], "sort": ["-total"], "limit": 1}}, "filter": {"id": 10}},
+        [{"id": 10, "order_lines": [{"id": 100}]}],
+    ),
+    (
+        "orders",
+        {"fields": ["id"], "include": {"order_lines": {"fields": []}}, "filter": {"$or": [{"order_lines": None}, {"id": 10}]}},
+        [{"id": 10}, {"id": 13}],
+    ),
+    (
+        "orders",
+        {"fields": ["id"], "include": {"order_lines": {"fields": ["id"], "inner": True, "filter": {"total": {"$lt": 5}}}}},
+        [{"id": 10, "order_lines": [{"id": 101}]}],
+    ),
+    (
+        "customers",
+        {
+            "fields": ["name"],
+            "filter": {"id": 3},
+            "include": {"by": {"relation": "customers", "hint": "referred_by", "fields": ["name"]}},
+        },
+        "ambiguous_relation",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "body", "answer"), BODIES)
+def test_a_json_query_includes_them_as_well(shop: Shop, name: str, body: Document, answer: object) -> None:
+    if isinstance(answer, str):
+        refused = shop.service.client.post(f"/api/db/{name}/query", json=body, headers=shop.acme)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, answer)
+    else:
+        assert shop.query(name, body) == answer
+
+
+def test_an_ambiguous_relation_is_refused_with_the_choices_and_an_unknown_one_with_the_nearest(shop: Shop) -> None:
+    status, error = shop.error("orders?select=id,customers(name)")
+    assert (status, error["code"]) == (400, "ambiguous_relation")
+    assert sorted(choice["local"] for choice in error["details"]["choices"]) == [["billing_id"], ["customer_id"]]
+    assert shop.error("orders?select=id,costumer(name)")[1]["hint"] == "Did you mean 'customer'?"
+    assert shop.error("orders?select=id,customers!nothing(name)")[1]["code"] == "unknown_relation"
+    status, error = shop.error("orders?select=id,order_lines(id)&order=order_lines(id)")
+    assert (status, error["code"]) == (400, "invalid_request")
+    assert shop.error("orders?select=id&order=customer(name)")[1]["hint"] == "Add customer() to the select."
+    assert shop.error("orders?select=id,...order_lines(id)")[0] == 400
+    deep = "orders?select=" + "order_lines(order(" * 3 + "id" + "))" * 3
+    assert (shop.error(deep)[0], shop.error(deep)[1]["code"]) == (422, "out_of_range")
+
+
+def test_pages_in_the_order_of_a_related_document_follow_their_cursors(shop: Shop) -> None:
+    path, seen, cursor = "orders?select=id,customer(name)&order=customer(name).desc,note&limit=1", [], ""
+    for _ in range(5):
+        answer = shop.get(path + cursor).json()
+        seen += [item["id"] for item in answer["data"]]
+        if answer["page"]["next_cursor"] is None:
+            break
+        cursor = "&cursor=" + answer["page"]["next_cursor"]
+    assert seen == [13, 12, 10, 11]
+
+
+def test_counts_and_exports_hold_what_related_documents_require(shop: Shop) -> None:
+    answer = shop.get("orders?select=id,order_lines!inner(id)&order_lines.total=lt.5&count=exact").json()
+    assert (answer["page"]["count"], len(answer["data"])) == (1, 1)
+    lines = shop.get("orders/export?select=id,order_lines(id,data)&order=id").text.splitlines()
+    assert json.loads(lines[0]) == {"id": 10, "order_lines": [{"id": 100, "data": {"a": [1, "x"]}}, {"id": 101, "data": None}]}
+    assert len(lines) == 4
+
+
+def test_a_document_with_related_ones_in_it_has_no_etag(shop: Shop) -> None:
+    assert "etag" in shop.get("orders/10").headers
+    answer = shop.get("orders/10?select=id,order_lines(id)")
+    assert (answer.status_code, "etag" in answer.headers) == (200, False)
+    known = shop.service.client.get("/api/db/orders/10?select=id,order_lines(id)", headers=shop.acme | {"If-None-Match": "*"})
+    assert known.status_code == 200
+
+
+def test_a_list_of_related_documents_takes_no_limit_beyond_the_page_maximum(shop: Shop) -> None:
+    status, error = shop.error("orders?select=id,order_lines(id)&order_lines.limit=1001")
+    assert (status, error["code"]) == (422, "out_of_range")

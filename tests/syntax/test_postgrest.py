@@ -205,3 +205,12 @@ def test_requests_that_are_too_large_are_refused(query_string):
 def test_limits_are_inclusive():
     _, values = from_query_string("or=(" + ",".join(["number.eq.1"] * 200) + ")&limit=1000&offset=100000")
     assert values[-2:] == (1000, 100_000)
+
+
+def test_one_relation_is_embedded_twice_under_two_names():
+    bound, _ = from_query_string("select=id,a:lines(id,invoice(id)),b:lines(total)&a.total=gt.5")
+    first, second = bound.query.outputs[1:]
+    assert isinstance(first, Embedded)
+    assert isinstance(second, Embedded)
+    assert (first.name, second.name) == ("a", "b")
+    assert (first.query.filter is None, second.query.filter is None) == (False, True)

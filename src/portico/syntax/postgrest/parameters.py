@@ -55,7 +55,7 @@ def parse(pairs: Iterable[tuple[str, str]], *, reserved: frozenset[str] = frozen
             raise InvalidParameter(f"The query string has more than {MAX_PARAMETERS} parameters.")
         if name not in reserved:
             read_parameter(name, value, slots, drafts, allowed)
-    return Parsed(_assemble((), drafts), tuple(slots.values))
+    return Parsed(_assemble((), drafts[()].select, drafts), tuple(slots.values))
 
 
 def read_parameter(name: str, value: str, slots: Slots, drafts: Drafts, allowed: frozenset[str]) -> None:
@@ -106,9 +106,9 @@ def _read_clause(draft: Draft, clause: str, label: str, value: str, slots: Slots
             draft.count = _COUNTS[value]
 
 
-def _assemble(level: tuple[str, ...], drafts: Drafts) -> Query:
+def _assemble(level: tuple[str, ...], select: tuple[Selected | Embed, ...] | None, drafts: Drafts) -> Query:
+    """The query of a level that selects `select`, with what is asked of its relations. Several may share what is asked by their name."""
     draft = drafts.get(level) or Draft()
-    select = draft.select
     asked = {path[len(level)] for path in drafts if len(path) > len(level) and path[: len(level)] == level}
     if select is not None:
         items: list[Selected | Embed] = []
@@ -117,7 +117,7 @@ def _assemble(level: tuple[str, ...], drafts: Drafts) -> Query:
                 name = item.alias or item.relation
                 key = name if name in asked else item.relation
                 asked.discard(key)
-                items.append(replace(item, query=_merged(item.query, (*level, key), drafts)))
+                items.append(replace(item, query=_assemble((*level, key), item.query.select, drafts)))
             else:
                 items.append(item)
         select = tuple(items)
@@ -146,10 +146,3 @@ def _required_relations(
         replace(item, inner=True) if isinstance(item, Embed) and (item.alias or item.relation) in required else item for item in select
     ]
     return kept, tuple(items)
-
-
-def _merged(inner: Query, level: tuple[str, ...], drafts: Drafts) -> Query:
-    """What is asked of an embedded relation: its own select, and the parameters that its path prefixes."""
-    draft = drafts.setdefault(level, Draft())
-    draft.select = inner.select
-    return _assemble(level, drafts)
