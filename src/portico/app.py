@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from portico import __version__
 from portico.api.batch import BatchCall, parse_query
@@ -32,6 +33,7 @@ from portico.api.safe_writes import SafeWrites
 from portico.api.transactions import TransactionCalls
 from portico.catalog.catalog import LiveCatalog, Served
 from portico.catalog.watch import watch
+from portico.cluster.node import Cluster
 from portico.engines.base import Engine
 from portico.errors import ConfigurationError, DatabaseUnavailable, PorticoError
 from portico.events import Emit, InternalFault
@@ -94,6 +96,7 @@ class Service:
     sequencers: tuple[Sequencer, ...]
     units: Units
     transactions: Transactions
+    cluster: Cluster
     emit: Emit
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -114,6 +117,7 @@ class Service:
             self.health.mark_read(name)
         self.tasks += [asyncio.create_task(self._reopen(engine), name=f"portico-open-{engine.name}") for engine in away]
         await self.authenticator.start()
+        await self.cluster.open()
         self.tasks.append(asyncio.create_task(watch(self.catalog, emit=self.emit), name="portico-watch"))
         self.tasks += [asyncio.create_task(sequencer.run(), name="portico-sequencer") for sequencer in self.sequencers]
         expired = forget_expired(tuple(self.engines.values()), self.settings.transactions.idempotency_hours * 3600)
@@ -121,6 +125,7 @@ class Service:
 
     async def close(self) -> None:
         """Roll back what is open, stop watching, and close every connection once what runs has ended."""
+        await self.cluster.close()
         await self.transactions.close()
         for task in self.tasks:
             task.cancel()
@@ -165,8 +170,17 @@ class Service:
                 return
 
 
-def build(settings: Settings, emit: Emit) -> Service:
-    """Put the parts together. Nothing is connected yet. Raises ConfigurationError."""
+def build(settings: Settings, emit: Emit, *, run_directory: Path | None = None) -> Service:
+    """Put the parts together. Nothing is connected yet; `run_directory` is where the node's workers have their sockets.
+
+    Raises:
+        ConfigurationError: the settings do not go together.
+    """
+    secret_of_cluster = settings.cluster.secret
+    cluster = Cluster(
+        run_directory, advertise=settings.cluster.advertise, listen=settings.cluster.listen,
+        secret=None if secret_of_cluster is None else secret_of_cluster.current(), emit=emit,
+    )  # fmt: skip
     secret = settings.derive_key("etag")
     engines = {
         name: open_engine(settings, name, secret=secret, emit=emit)
@@ -208,10 +222,11 @@ def build(settings: Settings, emit: Emit) -> Service:
             engines,
             main=main_database(settings),
             key=settings.derive_key("transaction"),
-            holder=Holder("", os.urandom(8).hex()),
+            holder=Holder(cluster.place.node, cluster.place.worker),
             limits=_transaction_limits(settings),
             emit=emit,
         ),
+        cluster=cluster,
         emit=emit,
     )
 
@@ -261,12 +276,13 @@ def assemble(service: Service) -> App:
         BatchCall(batches, service.authenticator, most=settings.transactions.batch_operations),
         SafeWrites(service.units, life_seconds=settings.transactions.idempotency_hours * 3600),
         service.authenticator,
-        TransactionCalls(service.transactions, service.authenticator, _alone),
+        TransactionCalls(service.transactions, service.authenticator, service.cluster.carry),
         fallback=front,
         max_body_bytes=http.max_body_bytes,
         max_header_bytes=http.max_header_bytes,
         emit=service.emit,
     )
+    service.cluster.serve(app)
     if settings.anonymous_service is not None:
         app = LoopbackOnly(app)
     if http.cors_origins:
@@ -284,12 +300,13 @@ def links(settings: Settings) -> dict[str, str]:
     return {"api": "/api/db", "openapi": "/openapi.json", **docs, "health": "/health"}
 
 
-def create_app(settings: Settings | None = None, *, refused: Refused | None = None) -> App:
+def create_app(settings: Settings | None = None, *, refused: Refused | None = None, run_directory: Path | None = None) -> App:
     """The application, as a worker serves it.
 
     Args:
         settings: in force; loaded from the environment and PORTICO_CONFIG where they are not given.
         refused: told of the error that keeps the service from starting.
+        run_directory: a private folder that the workers of this node share.
     """
     loaded = settings if settings is not None else load(None, os.environ)
     lines, emit = _observed(loaded)
@@ -298,7 +315,7 @@ def create_app(settings: Settings | None = None, *, refused: Refused | None = No
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal app
         if scope["type"] == "lifespan":
-            await _lifespan(loaded, emit, lines, refused, receive, send, started)
+            await _lifespan(lambda: build(loaded, emit, run_directory=run_directory), lines, refused, receive, send, started)
         elif app is not None:
             await app(scope, receive, send)
 
@@ -310,13 +327,13 @@ def create_app(settings: Settings | None = None, *, refused: Refused | None = No
 
 
 async def _lifespan(
-    settings: Settings, emit: Emit, lines: Lines, refused: Refused | None, receive: Receive, send: Send, started: Callable[[Service], None]
+    make: Callable[[], Service], lines: Lines, refused: Refused | None, receive: Receive, send: Send, started: Callable[[Service], None]
 ) -> None:
     """ASGI's lifespan: start, wait for the end, close."""
     await receive()
     service: Service | None = None
     try:
-        service = build(settings, emit)
+        service = make()
         await service.start()
     except Exception as error:  # noqa: BLE001 - whatever keeps it from starting is said, and then it ends
         reported = _reported(error)
@@ -379,11 +396,6 @@ def _transaction_limits(settings: Settings) -> TransactionLimits:
         exclusive_life=transactions.embedded_life_seconds,
         waits=settings.databases[main_database(settings)].pool_settings.timeout_seconds,
     )
-
-
-async def _alone(node: str, worker: str, scope: Scope, receive: Receive | None, send: Send) -> bool:  # noqa: ARG001
-    """Nobody else can be reached."""
-    return False
 
 
 def _authenticator(settings: Settings, documents: Documents, emit: Emit) -> Authenticator:

@@ -100,6 +100,15 @@ class TransactionEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class CallCarried:
+    """A call was carried to the worker that holds its transaction, `duration` in seconds; not `answered`, where that is gone."""
+
+    node: str
+    duration: float
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PoolWaited:
     """A call waited for a connection, in seconds."""
 
@@ -160,6 +169,7 @@ Event = (
     | TransactionFailed
     | TransactionBegan
     | TransactionEnded
+    | CallCarried
     | PoolWaited
     | PoolExhaustedEvent
     | PlanMade

@@ -120,6 +120,6 @@ SNIPPETS = [(page, block) for page in pages() for block in blocks(page) if block
 def test_every_part_of_a_configuration_that_a_page_shows_is_understood(path: Path, block: Block, tmp_path: Path):
     file = tmp_path / "portico.yaml"
     for name in re.findall(r"/run/secrets/(\w+)", block.text):
-        (tmp_path / name).write_text("a long password")
+        (tmp_path / name).write_text("a long password, as long as the secret of a cluster has to be")
     file.write_text(block.text.replace("/run/secrets", str(tmp_path)), encoding="utf-8")
     assert load(file, {}).databases

@@ -94,8 +94,10 @@ class Dispatcher:
         self._departures.enter(exchange)
         try:
             self._check_size(exchange, path)
-            if NAME in exchange.headers and route != TRANSACTION:
-                await self._transactions.inside(exchange, lambda: self._handle(exchange, route, parts), alone=route == BATCH)
+            if NAME in exchange.headers or route == TRANSACTION:
+                if await self._in_transaction(exchange, route, parts):
+                    # The worker that it was carried to tells how it ended.
+                    return
             elif route == BATCH or (exchange.method in WRITES and (KEY in exchange.headers or PREFER in exchange.headers)):
                 await self._safe_writes.run(exchange, lambda: self._handle(exchange, route, parts), always=route == BATCH)
             else:
@@ -133,6 +135,12 @@ class Dispatcher:
             return "/rest/v1/rpc" if parts[2] == b"rpc" and length > 3 else "/rest/v1"
         return "/events" if first == b"events" else None
 
+    async def _in_transaction(self, exchange: Exchange, route: str, parts: list[bytes]) -> bool:
+        """A call that names a transaction, in its path or its header; whether it was carried to another worker."""
+        if route == TRANSACTION:
+            return await self._transactions.handle(exchange, parts[3:-1] if parts[-1] == b"" else parts[3:])
+        return await self._transactions.inside(exchange, lambda: self._handle(exchange, route, parts), alone=route == BATCH)
+
     async def _handle(self, exchange: Exchange, route: str, parts: list[bytes]) -> None:
         if parts[-1] == b"":
             parts = parts[:-1]
@@ -147,9 +155,6 @@ class Dispatcher:
             return
         if route == BATCH:
             await self._batch.run(exchange)
-            return
-        if route == TRANSACTION:
-            await self._transactions.handle(exchange, parts[3:])
             return
         caller = await exchange.caller(self._authenticator)
         name = segment(parts[2])

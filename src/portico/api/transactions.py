@@ -68,8 +68,11 @@ class TransactionCalls:
         self._authenticator = authenticator
         self._carry = carry
 
-    async def inside(self, exchange: Exchange, handle: Callable[[], Awaitable[None]], *, alone: bool = False) -> None:
-        """Run a call in the transaction that its header names, wherever that is held. A call that is `alone` has one of its own."""
+    async def inside(self, exchange: Exchange, handle: Callable[[], Awaitable[None]], *, alone: bool = False) -> bool:
+        """Run a call in the transaction that its header names, here; True where it was carried to the worker that holds that.
+
+        A call that is `alone` has a transaction of its own.
+        """
         token = self._transactions.ids.read(exchange.headers[NAME].decode("latin-1"))
         if alone or KEY in exchange.headers or exchange.prefer().get("tx", "commit") != "commit":
             raise InvalidParameter(
@@ -78,39 +81,35 @@ class TransactionCalls:
             )
         lost = token.holder != self._transactions.holder
         if lost and await self._carried(exchange, token):
-            return
+            return True
         joining: Joining | None = None
         try:
             async with asyncio.timeout(None) as deadline:
                 joining = exchange.joining = Joining(self._transactions, token, deadline, lost=lost)
-                failed = True
                 try:
                     await handle()
-                    failed = exchange.status >= 400
                 finally:
-                    await joining.leave(failed=failed)
+                    # What was answered stays, even where its caller leaves before the answer's last byte.
+                    await joining.leave(failed=not exchange.started or exchange.status >= 400)
         except TimeoutError:
             if joining is None or joining.held is None or joining.held.is_open():
                 raise
             raise gone(joining.held.state, joining.held.reason or "ended") from None
+        return False
 
-    async def handle(self, exchange: Exchange, parts: list[bytes]) -> None:
-        """`/api/db/transaction/…`; `parts` is what follows."""
+    async def handle(self, exchange: Exchange, parts: list[bytes]) -> bool:
+        """`/api/db/transaction/…`; `parts` is what follows. True where it was carried to another worker."""
         match parts:
             case [b"begin"]:
                 await self._begin(exchange)
+                return False
             case [identifier]:
                 exchange.allow("GET", "HEAD")
-                await self._control(exchange, identifier, self._state)
-            case [identifier, b"commit"]:
+                return await self._control(exchange, identifier, self._state)
+            case [identifier, b"commit" | b"rollback" | b"savepoint" as what]:
                 exchange.allow("POST")
-                await self._control(exchange, identifier, self._commit)
-            case [identifier, b"rollback"]:
-                exchange.allow("POST")
-                await self._control(exchange, identifier, self._roll_back)
-            case [identifier, b"savepoint"]:
-                exchange.allow("POST")
-                await self._control(exchange, identifier, self._savepoint)
+                calls = {b"commit": self._commit, b"rollback": self._roll_back, b"savepoint": self._savepoint}
+                return await self._control(exchange, identifier, calls[what])
             case _:
                 raise no_route("/api/db/transaction/" + "/".join(segment(part) for part in parts))
 
@@ -140,34 +139,38 @@ class TransactionCalls:
     # --- control ---------------------------------------------------------------------------------------------------------
 
     async def _control(
-        self, exchange: Exchange, identifier: bytes, here: Callable[[Exchange, Token, Caller, Held | None], Awaitable[None]]
-    ) -> None:
-        """Run a call about a transaction where that is held. `here` gets None where its holder is gone."""
+        self, exchange: Exchange, identifier: bytes, here: Callable[[Exchange, Token, Held | None], Awaitable[None]]
+    ) -> bool:
+        """Run a call about a transaction where that is held. `here` gets None where its holder is gone, and then reads no body."""
         token = self._transactions.ids.read(segment(identifier))
         caller = await exchange.caller(self._authenticator)
         held = self._transactions.find(token, caller)
         if token.holder != self._transactions.holder and await self._carried(exchange, token):
-            return
-        await here(exchange, token, caller, held)
+            return True
+        await here(exchange, token, held)
+        return False
 
-    async def _state(self, exchange: Exchange, token: Token, _: Caller, held: Held | None) -> None:
+    async def _state(self, exchange: Exchange, token: Token, held: Held | None) -> None:
         known = await (self._transactions.ask(token) if held is None else self._transactions.state(held))
         await self._answer(exchange, known, "Transaction found")
 
-    async def _commit(self, exchange: Exchange, token: Token, _: Caller, held: Held | None) -> None:
-        await _no_body(exchange)
-        known = await self._transactions.ask(token) if held is None else await self._transactions.commit(held)
-        if known.state != COMMITTED:
-            raise await self._transactions.gone(token)
+    async def _commit(self, exchange: Exchange, token: Token, held: Held | None) -> None:
+        if held is None:
+            known = await self._transactions.ask(token)
+            if known.state != COMMITTED:
+                raise gone(known.state, known.reason or "ended")
+        else:
+            if await _optional_object(exchange):
+                raise InvalidParameter("A commit takes nothing.")
+            known = await self._transactions.commit(held)
         await self._answer(exchange, known, "Transaction committed")
 
-    async def _roll_back(self, exchange: Exchange, token: Token, _: Caller, held: Held | None) -> None:
-        asked = await _optional_object(exchange)
-        name = _name(asked, "to") if asked else None
+    async def _roll_back(self, exchange: Exchange, token: Token, held: Held | None) -> None:
         if held is None:
             raise await self._transactions.gone(token)
-        if name is not None:
-            await self._transactions.roll_back_to(held, name)
+        asked = await _optional_object(exchange)
+        if asked:
+            await self._transactions.roll_back_to(held, _name(asked, "to"))
             await self._answer(exchange, await self._transactions.state(held), "Transaction rolled back to the savepoint")
             return
         known = await self._transactions.roll_back(held)
@@ -175,11 +178,10 @@ class TransactionCalls:
             raise gone(known.state, known.reason or "ended")
         await self._answer(exchange, known, "Transaction rolled back")
 
-    async def _savepoint(self, exchange: Exchange, token: Token, _: Caller, held: Held | None) -> None:
-        name = _name(await _optional_object(exchange), "name")
+    async def _savepoint(self, exchange: Exchange, token: Token, held: Held | None) -> None:
         if held is None:
             raise await self._transactions.gone(token)
-        await self._transactions.savepoint(held, name)
+        await self._transactions.savepoint(held, _name(await _optional_object(exchange), "name"))
         await self._answer(exchange, await self._transactions.state(held), "Savepoint set")
 
     @staticmethod
@@ -226,11 +228,6 @@ async def _optional_object(exchange: Exchange) -> dict[str, object]:
     if not isinstance(body, dict):
         raise InvalidParameter("The body is an object.")
     return body
-
-
-async def _no_body(exchange: Exchange) -> None:
-    if await _optional_object(exchange):
-        raise InvalidParameter("A commit takes nothing.")
 
 
 def _name(asked: dict[str, object], member: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -131,12 +133,16 @@ def _run(settings: Settings) -> int:
         factory=True,
     )
     refusals.watch(server.signal_handler_interrupt)
+    # The workers of this node reach each other here, and nobody else.
+    run_directory = Path(mkdtemp(prefix="portico-"))
     try:
-        server.serve(target_loader=partial(_load, settings, refusals), wrap_loader=False)
+        server.serve(target_loader=partial(_load, settings, refusals, run_directory), wrap_loader=False)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else ExitCode.PROBLEM
     else:
         code = ExitCode.OK
+    finally:
+        shutil.rmtree(run_directory, ignore_errors=True)
     return ExitCode.CONFIGURATION if refusals.heard else code
 
 
@@ -158,14 +164,14 @@ def _server_log(settings: Settings) -> dict[str, object]:
     }
 
 
-def _load(settings: Settings, refusals: _Refusals) -> App:
+def _load(settings: Settings, refusals: _Refusals, run_directory: Path) -> App:
     """In a worker: the application, with the settings that were loaded already."""
     from portico.cli.draining import Draining, begin_worker  # noqa: PLC0415
 
     begin_worker()
     from portico.app import create_app  # noqa: PLC0415 - in the worker alone
 
-    return Draining(create_app(settings, refused=refusals.tell))
+    return Draining(create_app(settings, refused=refusals.tell, run_directory=run_directory))
 
 
 class _Refusals:

@@ -63,13 +63,21 @@ class Store(Group):
     database: str | None = Field(default=None, description="Name of the database that keeps them; by default the first SQL database.")
 
 
+_ADDRESS = r"^[^\s:/]+:\d{1,5}$|^\[[0-9a-fA-F:.]+\]:\d{1,5}$"
+
+
 class Cluster(Group):
     """Nodes that carry each other's transactions."""
 
     advertise: str | None = Field(
-        default=None, pattern=r"^[^\s:/]+:\d{1,5}$|^\[[0-9a-fA-F:.]+\]:\d{1,5}$", description="`host:port` that other nodes reach."
+        default=None, pattern=_ADDRESS, description="`host:port` that other nodes reach this one at, for the calls that they carry."
     )
-    secret: Secret | None = Field(default=None, description="Shared secret of the nodes (`secret_file` names a file).")
+    listen: str | None = Field(
+        default=None, pattern=_ADDRESS, description="`host:port` of this machine to listen on, where it is not the advertised one."
+    )
+    secret: Secret | None = Field(
+        default=None, description="Secret of 32 or more characters that the nodes share (`secret_file` names a file)."
+    )
 
 
 class Cache(Group):
