@@ -57,8 +57,8 @@ def all_documents(described: Described, tag: str, *, filters: bool = True) -> Js
     if Permission.CREATE in described.permissions:
         calls["post"] = _call(
             f"Create one or many {tag}, all or none", tag,
-            {"201": _answer("What was created", {"oneOf": [described.document, {"type": "array", "items": described.document}]})},
-            _WRITE_ERRORS, body=described.body("Create", many=True), parameters=[*SAFE],
+            _written(described, upserts=filters), _WRITE_ERRORS, body=described.body("Create", many=True),
+            parameters=[*SAFE, *((_ON_CONFLICT, _COLUMNS) if filters else ())],
         )  # fmt: skip
     affected = [*_filters(described), *SAFE]
     if Permission.UPDATE in described.permissions and filters:
@@ -67,7 +67,7 @@ def all_documents(described: Described, tag: str, *, filters: bool = True) -> Js
             tag,
             _affected(described),
             _WRITE_ERRORS,
-            body=described.body("Change"),
+            body=_changes(described),
             parameters=affected,
         )
     if Permission.DELETE in described.permissions and filters:
@@ -109,14 +109,21 @@ def named_calls(described: Described, tag: str) -> dict[str, Json]:
         results = {"200": _answer("What the last stage gives", {"type": "array", "items": {"type": "object"}})}
         errors = (*_READ_ERRORS, 413, 415)
         calls["aggregate"] = {"post": _call(f"Aggregate {tag} by a pipeline", tag, results, errors, body=pipeline)}
-    lines: Json = {"application/x-ndjson": {"schema": {"type": "string"}}}
+    lines: Json = {media: {"schema": {"type": "string"}} for media in ("application/x-ndjson", "text/csv")}
     if Permission.EXPORT in described.permissions:
         found: Json = {"200": {"description": "A document a line", "content": lines}}
-        calls["export"] = {"get": _call(f"Export {tag}", tag, found, _READ_ERRORS, parameters=_filters(described))}
+        form = {**_parameter("format", "`csv` for CSV with a header; `ndjson` is the default."), "schema": {"enum": ["ndjson", "csv"]}}
+        calls["export"] = {"get": _call(f"Export {tag}", tag, found, _READ_ERRORS, parameters=[form, *_filters(described)])}
     if Permission.CREATE in described.permissions and not described.collection.read_only:
-        made = {"201": _answer("How many were created", {"type": "object", "properties": {"count": {"type": "integer"}}})}
+        counts = {name: {"type": "integer"} for name in ("count", "created", "merged", "ignored")}
+        made = {
+            code: _answer(text, {"type": "object", "properties": counts, "required": ["count"]})
+            for code, text in (("201", "How many were created"), ("200", "How many were merged, where none was created"))
+        }
         sent: Json = {"required": True, "content": lines}
-        calls["import"] = {"post": _call(f"Import {tag}, all or none", tag, made, _WRITE_ERRORS, body=sent, parameters=[*SAFE])}
+        calls["import"] = {
+            "post": _call(f"Import {tag}, all or none", tag, made, _WRITE_ERRORS, body=sent, parameters=[*SAFE, _ON_CONFLICT])
+        }
     return calls
 
 
@@ -142,6 +149,21 @@ def version_calls(described: Described, tag: str) -> dict[str, Json]:
         errors = (*_WRITE_ERRORS, 412)
         calls["restore"] = {"post": _call("Set a document back to a version", tag, found, errors, body=body, parameters=condition)}
     return calls
+
+
+def _written(described: Described, *, upserts: bool) -> Json:
+    documents: Json = {"type": "array", "items": described.document}
+    made: Json = {"201": _answer("What was created", {"oneOf": [described.document, documents]})}
+    if upserts:
+        made["200"] = _answer("What was merged, where nothing was created", {"oneOf": [described.document, documents, {"type": "null"}]})
+    return made
+
+
+def _changes(described: Described) -> Json:
+    """The body of a change of many: what all that match are set to, or each document with its key and its own values."""
+    each: Json = {"type": "object", "description": "The key, what is set, and `etag` where the document must be as it was read."}
+    schema: Json = {"oneOf": [reference(described.component + "Change"), {"type": "array", "items": each, "maxItems": 10_000}]}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 def path_parameter(name: str, description: str) -> Json:
@@ -219,7 +241,14 @@ SAFE = (
     _header("Idempotency-Key", "Makes a retry safe: the write is applied once, and its answer replayed."),
     _header(
         "Prefer",
-        "`tx=rollback` undoes the write. A change by filter: `return=representation` answers the documents, `max-affected=N` limits them.",
+        "`tx=rollback` undoes the write. A change of many: `return=representation` answers the documents, `max-affected=N` limits them. "
+        "A create: `resolution=merge-duplicates` or `ignore-duplicates` upserts; `missing=default` or `null` for members that are missing.",
     ),
 )
 """Headers that every write takes."""
+
+
+_ON_CONFLICT = _parameter(
+    "on_conflict", "Unique fields by commas, which decide whether a document is there already; the key where it is left out."
+)
+_COLUMNS = _parameter("columns", "The fields that are written, by commas; other members are left out.")
