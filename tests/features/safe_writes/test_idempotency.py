@@ -104,6 +104,7 @@ def test_the_same_key_with_another_request_is_refused(service: PorticoProcess, f
     ]
     assert [answer.status_code for answer in others] == [422] * 4
     assert {answer.json()["error"]["code"] for answer in others} == {"idempotency_key_reused"}
+    assert service.client.post("/rest/v1/clients", json={"id": two, "name": "A"}, headers=keyed(key)).status_code == 422
     assert stored(service, two) == 0
     assert stored(service, one) == 1
 

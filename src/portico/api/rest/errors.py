@@ -53,7 +53,13 @@ CODES: dict[type[PorticoError], str] = {
 }
 """The code of each class, or of its nearest ancestor; a class without either keeps Portico's own code."""
 
-STATUSES: dict[type[PorticoError], int] = {e.InvalidValue: 400, e.UnknownReference: 409, RangeNotSatisfiable: 416}
+STATUSES: dict[type[PorticoError], int] = {
+    e.InvalidValue: 400,
+    e.UnknownReference: 409,
+    RangeNotSatisfiable: 416,
+    # PostgREST knows no idempotency keys, so that this is as everywhere else.
+    e.KeyReused: 422,
+}
 """Where PostgREST's status is not that of Portico's table."""
 
 
