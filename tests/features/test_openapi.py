@@ -37,6 +37,17 @@ def test_every_collection_is_described_with_its_own_fields(portico: StartPortico
     assert {"/clients", "/clients/{client_id}/documents/{id}", "/events", "/api/db/users/query"} <= set(document["paths"])
 
 
+def test_migrations_are_described_with_every_operation(portico: StartPortico) -> None:
+    described = portico().client.get("/openapi.json").json()["paths"]
+    assert set(described["/api/db/migrations"]) == {"get", "post"}
+    assert {"/api/db/migrations/status", "/api/db/migrations/{key}/rollback"} <= set(described)
+    operations = described["/api/db/migrations"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]["operations"]
+    assert set(operations["items"]["properties"]) == {
+        "create_collection", "drop_collection", "add_field", "drop_field", "alter_field", "rename_field", "add_index", "drop_index",
+        "add_relation", "drop_relation", "set_security", "set_partitioning", "update_data", "run_sql",
+    }  # fmt: skip
+
+
 def test_hidden_fields_are_not_described(portico: StartPortico) -> None:
     document = portico().client.get("/openapi.json").json()
     assert "password_hash" not in document["components"]["schemas"]["users"]["properties"]

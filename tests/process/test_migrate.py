@@ -220,6 +220,33 @@ def test_killed_at_any_step_the_next_run_finishes(
 
 
 @pytest.mark.database
+@pytest.mark.parametrize("killed", [True, False])
+def test_an_index_that_was_left_half_built_is_built_anew(postgres_database: PostgresDatabase, project: Project, killed: bool):
+    key = "20260102_000000_index"
+    project.write(key, ADD_INDEX)
+    fill(postgres_database, 1_000)
+
+    def valid() -> list[tuple[object, ...]]:
+        return postgres_database.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('app.idx_invoices_client')")
+
+    with postgres_database.connect() as writer:
+        # A concurrent build waits for whoever writes to the table.
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO app.invoices (client_id) VALUES ('c1')")
+        running = project.start("up")
+        wait_until(lambda: valid() == [(False,)], 60, "the build")
+        if killed:
+            kill(postgres_database, running)
+        postgres_database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'migrator'")
+        assert running.wait(60) == (-signal.SIGKILL if killed else 3)
+        wait_until(lambda: migrators_gone(postgres_database), what="the end of the migrator's connection")
+        assert valid() == [(False,)]
+        writer.execute("ROLLBACK")
+    project.run("up")
+    assert (project.states()[key], valid()) == ("completed", [(True,)])
+
+
+@pytest.mark.database
 def test_a_failed_one_leaves_nothing_and_keeps_its_error(postgres_database: PostgresDatabase, project: Project):
     fill(postgres_database, 100)
     before = shape(postgres_database)

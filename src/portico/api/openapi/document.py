@@ -21,6 +21,7 @@ from portico.api.openapi.calls import (
     version_calls,
 )
 from portico.api.openapi.fields import document_schema, written_schema
+from portico.api.openapi.migrations import migration_calls
 from portico.api.render import to_json
 from portico.model.collection import Collection
 from portico.model.identity import Identity
@@ -137,6 +138,7 @@ class OpenApi:
             described = _describe(collection, access, schemas)
             paths |= _paths(described)
         paths |= _reports()
+        paths |= migration_calls()
         paths["/api/db/audit"] = {"get": audit_call()}
         paths["/api/db/transaction"] = {"post": batch_call()}
         return {
