@@ -254,7 +254,7 @@ class Deviation:
         if not self.count:
             return None
         if not self.exact:
-            return math.sqrt(max(self.squares, 0) / self.count)
+            return _finite(math.sqrt(max(self.squares, 0) / self.count))
         variance = (self.squares * self.count - self.sum * self.sum) / (self.count * self.count)
         return math.sqrt(variance)
 
