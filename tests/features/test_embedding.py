@@ -77,6 +77,12 @@ ANSWERS = {
         {"id": 103, "order": {"id": 12, "customer": {"name": "Ben"}}}
     ],
     "orders?select=id,order_lines(note:data->a->>1)&id=eq.10": [{"id": 10, "order_lines": [{"note": "x"}, {"note": None}]}],
+    "order_lines/100?include=order(note,customer(name)),product&select=id": {
+        "id": 100,
+        "order": {"note": "first", "customer": {"name": "Ann"}},
+        "product": {"id": 7, "name": "tea", "sold": True},
+    },
+    "products?include=order_lines(id)&order_lines.limit=1&id=eq.8": [{"id": 8, "name": "cup", "sold": False, "order_lines": [{"id": 101}]}],
     "orders/10?select=placed_at,customer(name),order_lines(id)": {
         "placed_at": "2026-01-02T03:04:05.600000Z",
         "customer": {"name": "Ann"},
@@ -91,6 +97,15 @@ def test_a_read_answers_the_related_documents_that_it_asks_for(shop: Shop, path:
 
 
 BODIES = [
+    (
+        "orders",
+        {
+            "fields": ["id"],
+            "include": {"customer": {"fields": []}},
+            "sort": [{"field": "name", "relation": "customer", "direction": "desc"}, "-id"],
+        },
+        [{"id": 13}, {"id": 12}, {"id": 11}, {"id": 10}],
+    ),
     (
         "orders",
         {"fields": ["id"], "include": {"order_lines": {"fields": ["id"], "sort": ["-total"], "limit": 1}}, "filter": {"id": 10}},

@@ -22,7 +22,7 @@ from portico.service.upserts import Upserts
 from portico.service.writes import Writes
 from portico.syntax import mongo, postgrest
 
-FIELDS_ONLY = frozenset({"select"})
+FIELDS_ONLY = frozenset({"select", "include"})
 NO_CLAUSES: frozenset[str] = frozenset()
 COUNTED = frozenset({"count"})
 

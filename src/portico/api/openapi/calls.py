@@ -10,7 +10,8 @@ from portico.model.identity import Permission
 
 Json = dict[str, object]
 
-FILTERED = ("select", "order", "limit", "offset", "cursor", "count", "and", "or", "not.and", "not.or")
+FILTERED = ("select", "include", "order", "limit", "offset", "cursor", "count", "and", "or", "not.and", "not.or")
+_INCLUDE = "Relations whose documents are included, by commas: `lines,client(name)`. An answer with an include has no ETag."
 _READ_ERRORS = (400, 401, 403, 404, 422, 501, 503, 504)
 _WRITE_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 501, 503, 504)
 
@@ -82,7 +83,11 @@ def one_document(described: Described, tag: str) -> Json:
     read: Json = {"200": _answer("The document", described.selected), "304": {"description": "Not modified"}}
     condition = [_header("If-Match", "The ETag that the document must have."), *SAFE]
     if Permission.READ in described.permissions:
-        fresh = [_header("If-None-Match", "An ETag: 304 where the document still has it."), _parameter("select", "Fields, by commas.")]
+        fresh = [
+            _header("If-None-Match", "An ETag: 304 where the document still has it."),
+            _parameter("select", "Fields, by commas."),
+            _parameter("include", _INCLUDE),
+        ]
         calls["get"] = _call(f"Get one of {tag}", tag, read, _READ_ERRORS, parameters=fresh)
     if described.collection.read_only:
         return calls
@@ -212,6 +217,7 @@ def _affected(described: Described) -> Json:
 def _query(described: Described) -> list[Json]:
     texts = {
         "select": "Fields and relations, by commas: `id,title,lines(total)`.",
+        "include": _INCLUDE,
         "order": "Fields with a direction, by commas: `created_at.desc.nullslast`.",
         "cursor": "The `next_cursor` of the page before.",
     }

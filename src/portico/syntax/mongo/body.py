@@ -71,18 +71,20 @@ def _sort(sort: object) -> tuple[Ordered, ...]:
 
 
 def _ordered(key: object) -> Ordered:
-    """``"name"``, ``"-name"`` or ``{"field": "name", "direction": "desc", "nulls": "last"}``."""
+    """``"name"``, ``"-name"`` or ``{"field": "name", "direction": "desc", "nulls": "last"}``, of a relation with `relation`."""
     if isinstance(key, str):
         return Ordered(parse_path(key.removeprefix("-")), key.startswith("-"))
     if not isinstance(key, dict):
         raise InvalidRequest("A sort key is a name or an object.", details={"parameter": "sort"})
-    _refuse_unknown(key, ("field", "direction", "nulls"))
-    name, direction, nulls = key.get("field"), key.get("direction", "asc"), key.get("nulls")
+    _refuse_unknown(key, ("field", "direction", "nulls", "relation"))
+    name, direction, nulls, relation = key.get("field"), key.get("direction", "asc"), key.get("nulls"), key.get("relation")
     if not isinstance(name, str) or not isinstance(direction, str) or direction not in _DIRECTIONS:
         raise InvalidRequest("A sort key has a 'field', and a 'direction' of asc or desc.", details={"parameter": "sort"})
     if nulls is not None and (not isinstance(nulls, str) or nulls not in _NULLS):
         raise InvalidRequest("The 'nulls' of a sort key are first or last.", details={"parameter": "sort"})
-    return Ordered(parse_path(name), _DIRECTIONS[direction], _NULLS[nulls] if isinstance(nulls, str) else None)
+    if relation is not None and not isinstance(relation, str):
+        raise InvalidRequest("The 'relation' of a sort key is a name.", details={"parameter": "sort"})
+    return Ordered(parse_path(name), _DIRECTIONS[direction], _NULLS[nulls] if isinstance(nulls, str) else None, relation)
 
 
 def _includes(include: object, slots: Slots, depth: int) -> list[Embed]:

@@ -10,9 +10,9 @@ from portico.query.ast import And, Condition, CountMode, Embed, Node, Not, Opera
 from portico.query.slots import Slots
 from portico.syntax.postgrest.filters import parse_comparison, parse_logic
 from portico.syntax.postgrest.scanner import Scanner
-from portico.syntax.postgrest.selects import parse_order, parse_select
+from portico.syntax.postgrest.selects import EVERYTHING, parse_include, parse_order, parse_select
 
-CLAUSES = frozenset({"select", "order", "limit", "offset", "cursor", "count"})
+CLAUSES = frozenset({"select", "include", "order", "limit", "offset", "cursor", "count"})
 """The parameters that are clauses of a read, not filters. A call may take fewer of them."""
 
 _EMBEDDED_CLAUSES = frozenset({"order", "limit", "offset"})
@@ -26,6 +26,7 @@ class Draft:
 
     filters: list[Node] = field(default_factory=list)
     select: tuple[Selected | Embed, ...] | None = None
+    include: tuple[Embed, ...] = ()
     order: tuple[Ordered, ...] = ()
     limit: Slot | None = None
     offset: Slot | None = None
@@ -55,7 +56,10 @@ def parse(pairs: Iterable[tuple[str, str]], *, reserved: frozenset[str] = frozen
             raise InvalidParameter(f"The query string has more than {MAX_PARAMETERS} parameters.")
         if name not in reserved:
             read_parameter(name, value, slots, drafts, allowed)
-    return Parsed(_assemble((), drafts[()].select, drafts), tuple(slots.values))
+    select, include = drafts[()].select, drafts[()].include
+    if include:
+        select = (*(select if select is not None else (EVERYTHING,)), *include)
+    return Parsed(_assemble((), select, drafts), tuple(slots.values))
 
 
 def read_parameter(name: str, value: str, slots: Slots, drafts: Drafts, allowed: frozenset[str]) -> None:
@@ -92,6 +96,8 @@ def _read_clause(draft: Draft, clause: str, label: str, value: str, slots: Slots
     match clause:
         case "select":
             draft.select = parse_select(value)
+        case "include":
+            draft.include = parse_include(value)
         case "order":
             draft.order = parse_order(value, label)
         case "limit":

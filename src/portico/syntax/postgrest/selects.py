@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from portico.errors import OutOfRange
+from portico.errors import InvalidParameter, OutOfRange
 from portico.query.ast import Embed, Ordered, Path, Query, Selected
 from portico.syntax.postgrest.scanner import Scanner
 
 MAX_NESTING = 32
 """How deep a select may nest before it is parsed at all; `bind` holds the real limit."""
+
+EVERYTHING = Selected(Path("*"))
+"""Every field that the caller sees."""
 
 _CAST = re.compile(r"[A-Za-z_][A-Za-z_0-9 ]*")
 _WORD = re.compile(r"[a-z_]+")
@@ -27,6 +30,19 @@ def parse_select(text: str) -> tuple[Selected | Embed, ...]:
     if not scanner.at_end():
         raise scanner.error("a comma is expected")
     return items
+
+
+def parse_include(text: str) -> tuple[Embed, ...]:
+    """The relations of an `include`: as in a `select`, or names alone, which mean every field. Raises as `parse_select`."""
+    found: list[Embed] = []
+    for item in parse_select(text):
+        if isinstance(item, Embed):
+            found.append(item)
+        elif item == Selected(Path(item.path.name), item.alias) and item != EVERYTHING:
+            found.append(Embed(item.path.name, Query(select=(EVERYTHING,)), item.alias))
+        else:
+            raise InvalidParameter("The parameter 'include' names relations.", details={"parameter": "include"})
+    return tuple(found)
 
 
 def parse_order(text: str, label: str = "order") -> tuple[Ordered, ...]:
@@ -52,7 +68,7 @@ def _items(scanner: Scanner, depth: int) -> tuple[Selected | Embed, ...]:
 def _item(scanner: Scanner, depth: int) -> Selected | Embed:
     _skip_spaces(scanner)
     if scanner.take("*"):
-        return Selected(Path("*"))
+        return EVERYTHING
     spread = scanner.take("...")
     name = scanner.name()
     alias = None
