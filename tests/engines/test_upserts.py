@@ -204,3 +204,18 @@ async def test_any_upserts_come_to_what_a_dictionary_does(steps: list[tuple[str,
                 assert answer.created == (not was_there)
         expected = {**expected, **rows} if resolution == "merge" else {**rows, **expected}
     assert {row["id"]: row["number"] for row in await things.documents("things", "limit=50")} == expected
+
+
+async def test_every_version_of_an_upserted_document_is_kept(family: Harness) -> None:
+    talk = {"conversation_id": NEW, "user_id": ANN}
+    options: dict[str, Any] = {"on_conflict": ("conversation_id",), "resolution": "merge", "versioned": True}
+    await family.create("conversations", talk | {"title": "one"}, **options)
+    await family.create_together("conversations", [talk | {"title": "two"}], **options)
+    assert await family.create("conversations", talk | {"title": "left out"}, **options | {"resolution": "ignore"}) is None
+    table = {"sqlite": "portico_versions", "postgresql": "portico.versions"}[family.engine.kind]
+    rows = await family.fetch(f"SELECT version, operation, document FROM {table} WHERE document_key = '{NEW}' ORDER BY version")
+    documents = [json.loads(row[2]) if isinstance(row[2], str) else row[2] for row in rows]
+    assert [(row[0], row[1], document["title"]) for row, document in zip(rows, documents, strict=True)] == [
+        (1, "create", "one"),
+        (2, "update", "two"),
+    ]
