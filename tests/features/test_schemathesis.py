@@ -55,6 +55,7 @@ class Stored:
     def aim(self, case: schemathesis.Case[Any]) -> None:
         """Let a call be for this document, where it is for one, or for some; a created one is new and valid."""
         case.headers.pop("If-Match", None)
+        case.headers.pop("X-Transaction-ID", None)
         for name in case.path_parameters:
             case.path_parameters[name] = "acme" if name == "client_id" else self.collection if name == "collection" else self.key
         if case.operation.method in {"patch", "delete"} and not case.path_parameters:

@@ -11,9 +11,12 @@ from portico.model.identity import Permission
 Json = dict[str, object]
 
 FILTERED = ("select", "include", "order", "limit", "offset", "cursor", "count", "and", "or", "not.and", "not.or")
+INSIDE: Json = {"$ref": "#/components/parameters/Transaction"}
+"""The header that puts a call inside of a transaction."""
+
 _INCLUDE = "Relations whose documents are included, by commas: `lines,client(name)`. An answer with an include has no ETag."
-_READ_ERRORS = (400, 401, 403, 404, 422, 501, 503, 504)
-_WRITE_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 501, 503, 504)
+_READ_ERRORS = (400, 401, 403, 404, 410, 422, 501, 503, 504)
+_WRITE_ERRORS = (400, 401, 403, 404, 409, 410, 413, 415, 422, 501, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +189,7 @@ def _call(
     parameters: list[Json] | None = None,
 ) -> Json:
     call: Json = {"summary": summary, "tags": [tag], "responses": {**answers, **{str(code): error(code) for code in sorted(errors)}}}
-    if parameters:
-        call["parameters"] = parameters
+    call["parameters"] = [*(parameters or ()), INSIDE]
     if body is not None:
         call["requestBody"] = body
     return call

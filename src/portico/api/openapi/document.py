@@ -22,6 +22,7 @@ from portico.api.openapi.calls import (
 )
 from portico.api.openapi.fields import document_schema, written_schema
 from portico.api.openapi.migrations import migration_calls
+from portico.api.openapi.transactions import PARAMETERS, transaction_calls
 from portico.api.render import to_json
 from portico.model.collection import Collection
 from portico.model.identity import Identity
@@ -141,11 +142,12 @@ class OpenApi:
         paths |= migration_calls()
         paths["/api/db/audit"] = {"get": audit_call()}
         paths["/api/db/transaction"] = {"post": batch_call()}
+        paths |= transaction_calls()
         return {
             "openapi": "3.1.0",
             "info": {"title": self._title, "version": self._version, "description": f"Catalog version {self._schemas.version}."},
             "paths": paths,
-            "components": {"schemas": schemas, "responses": _errors(), "securitySchemes": _SECURITY},
+            "components": {"schemas": schemas, "responses": _errors(), "parameters": PARAMETERS, "securitySchemes": _SECURITY},
             "security": [{"ApiKey": []}, {"Bearer": []}, *([] if self._required else [{}])],
         }
 
