@@ -50,6 +50,7 @@ from portico.service.batch import Batches
 from portico.service.bulk import BulkChanges
 from portico.service.coalesce import Coalescer
 from portico.service.documents import Documents
+from portico.service.functions import Functions
 from portico.service.health import HealthChecks
 from portico.service.history import History
 from portico.service.idempotency import forget_expired
@@ -70,7 +71,7 @@ from portico.settings import Settings, load
 from portico.store.connect import open_reader
 from portico.store.readers import KeyReader
 from portico.syntax import mongo
-from portico.wiring import declared_collections, main_database, open_engine
+from portico.wiring import declared_collections, main_database, named_functions, open_engine
 
 RETRY_SECONDS = 1.0
 """How often a database that was away at the start is tried again."""
@@ -248,6 +249,9 @@ def assemble(service: Service) -> App:
     )
     upserts = Upserts(service.documents, service.writes)
     imports = Imports(service.writes, upserts)
+    functions = Functions(
+        named_functions(settings), service.engines, catalog=lambda: service.catalog.current, limits=service.documents.plans.limits
+    )
     bulk = BulkChanges(service.documents, service.writes)
     collections = Collections(service.documents, service.writes, upserts, bulk, imports, send_timeout=settings.http.send_timeout_seconds)
     histories = Histories(History(service.documents, service.writes), collections)
@@ -272,7 +276,7 @@ def assemble(service: Service) -> App:
         collections,
         histories,
         Clients(collections, service.documents, service.writes, service.authenticator, make_clients=not settings.environment.strict),
-        Rest(service.documents, service.writes, service.schemas, service.authenticator),
+        Rest(service.documents, service.writes, upserts, functions, service.schemas, service.authenticator),
         BatchCall(batches, service.authenticator, most=settings.transactions.batch_operations),
         SafeWrites(service.units, life_seconds=settings.transactions.idempotency_hours * 3600),
         service.authenticator,

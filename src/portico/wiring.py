@@ -15,6 +15,7 @@ from portico.engines.base import Engine
 from portico.errors import ConfigurationError
 from portico.events import Emit, discard
 from portico.model.collection import Collection
+from portico.model.function import NamedFunction
 from portico.model.migration import Checks
 from portico.settings import ConnectionUrl, Database, Settings
 from portico.settings.check import ENGINE_ENTRY_POINTS
@@ -50,6 +51,11 @@ def main_database(settings: Settings) -> str:
     """The database that carries the service: that of the built-in collections, else the first that holds documents."""
     known = types(settings)
     return builtin_database(known) or next(name for name, kind in known.items() if kind != "redis")
+
+
+def named_functions(settings: Settings) -> dict[str, NamedFunction]:
+    """The functions of databases that callers may call, by name."""
+    return {item.name: NamedFunction(item.name, item.database, item.security_definer) for item in settings.functions}
 
 
 def declared_collections(settings: Settings) -> tuple[Collection, ...]:

@@ -31,7 +31,8 @@ BOOKS: Document = {
     "relations": [{"name": "author", "collection": "authors", "local": "author_id", "foreign": "id"}],
     "security": {"access_control": "shared"},
 }
-CONFIG: Document = {"collections": [AUTHORS, BOOKS]}
+FUNCTIONS = ("add_them", "loans_of", "prices", "titles", "lend", "first_loan", "refuse")
+CONFIG: Document = {"collections": [AUTHORS, BOOKS], "functions": [{"name": name} for name in FUNCTIONS]}
 
 OF_POSTGRES = """
 CREATE SCHEMA annex;
@@ -44,13 +45,15 @@ CREATE FUNCTION public.prices() RETURNS TABLE (title text, price numeric(8,2)) L
 CREATE FUNCTION public.titles() RETURNS SETOF text LANGUAGE sql STABLE AS 'SELECT title FROM app.books ORDER BY id';
 CREATE FUNCTION public.lend(book int) RETURNS void LANGUAGE sql AS
   $$INSERT INTO public.loans SELECT 1 + max(id), book, '[100,200)' FROM public.loans$$;
+CREATE FUNCTION public.first_loan() RETURNS public.loans LANGUAGE sql STABLE AS 'SELECT * FROM public.loans ORDER BY id LIMIT 1';
+CREATE FUNCTION public.refuse(why text) RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION '%', why; END$$;
 CREATE FUNCTION public.hidden_one() RETURNS int LANGUAGE sql AS 'SELECT 1';
 GRANT USAGE ON SCHEMA annex TO appuser;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public, annex TO appuser;
 INSERT INTO annex.maps VALUES (1, 'Atlas');
 """
 ROWS_OF_POSTGRES = """
-INSERT INTO public.loans VALUES (1, 1, '[1,10)', 'fat cats'), (2, 1, '[10,20)', 'thin dogs'), (3, 2, '[30,40)', 'fat rats');
+INSERT INTO public.loans VALUES (1, 1, '[1,10)', 'fat cat'), (2, 1, '[10,20)', 'thin dog'), (3, 1, '[30,40)', 'fat rat');
 """
 
 WRITERS: list[Document] = [

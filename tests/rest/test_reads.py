@@ -116,7 +116,7 @@ def test_a_head_has_the_headers_of_the_get_and_no_body(rest: Wire):
 
 def test_options_tell_the_methods(rest: Wire):
     answer = rest.options("/books")
-    assert (answer.status_code, answer.headers["allow"]) == (200, "GET, HEAD, POST, PATCH, DELETE, OPTIONS")
+    assert (answer.status_code, answer.headers["allow"]) == (200, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from portico.model.collection import Collection
+from portico.model.function import Function
 from portico.query.bound import BoundQuery, Parameter, Predicate
 from portico.query.bound_pipeline import BoundPipeline
 
@@ -220,3 +221,19 @@ class Delete:
 
 
 ScopedQuery = GetByKey | ListPage | Count | Export | Aggregate | Create | Change | Delete
+
+
+@dataclass(frozen=True)
+class CallFunction:
+    """A call of a function that the configuration names. The scope is set around it, for row-level security; it is no `ScopedQuery`.
+
+    Attributes:
+        arguments: names with their parameters. query: what is asked of the rows that it gives, bound to a collection of its columns.
+        read_only: it may change nothing. rule: every row that it gives is answered; what it reads is limited by its own rights.
+    """
+
+    function: Function
+    arguments: tuple[tuple[str, Parameter], ...]
+    query: BoundQuery
+    read_only: bool
+    rule: SharedRule = SharedRule()

@@ -11,19 +11,32 @@ import orjson
 from portico import errors as e
 from portico.api.errors import GENERIC, headers_of, status_of
 from portico.api.exchange import Exchange
-from portico.api.rest.refusals import FunctionNotFound, InvalidPreference, NotExactlyOne, RangeNotSatisfiable, UnknownProfile
+from portico.api.rest.refusals import (
+    FilterRequired,
+    InvalidPreference,
+    KeyMismatch,
+    KeyRequired,
+    NotExactlyOne,
+    RangeNotSatisfiable,
+    UnknownProfile,
+)
 from portico.errors import PorticoError
+from portico.service.functions import AmbiguousFunction, UnknownFunction
 
 CODES: dict[type[PorticoError], str] = {
     e.InvalidRequest: "PGRST100",
     e.InvalidJson: "PGRST102",
     InvalidPreference: "PGRST122",
+    FilterRequired: "21000",
+    KeyRequired: "PGRST105",
+    KeyMismatch: "PGRST115",
     e.UnknownField: "42703",
     e.Unauthenticated: "PGRST301",
     e.Forbidden: "42501",
     e.NotFound: "PGRST125",
     e.CollectionNotFound: "PGRST205",
-    FunctionNotFound: "PGRST202",
+    UnknownFunction: "PGRST202",
+    AmbiguousFunction: "PGRST203",
     e.MethodNotAllowed: "PGRST117",
     e.NotAcceptable: "PGRST107",
     UnknownProfile: "PGRST106",
@@ -57,6 +70,7 @@ STATUSES: dict[type[PorticoError], int] = {
     e.InvalidValue: 400,
     e.UnknownReference: 409,
     RangeNotSatisfiable: 416,
+    AmbiguousFunction: 300,
     # PostgREST knows no idempotency keys, so that this is as everywhere else.
     e.KeyReused: 422,
 }
@@ -64,7 +78,9 @@ STATUSES: dict[type[PorticoError], int] = {
 
 
 def code_of(error: PorticoError) -> str:
-    """The error's code on this wire."""
+    """The error's code on this wire; what a function raised keeps its own."""
+    if isinstance(error, e.ConstraintViolated) and error.details.get("sqlstate") == "P0001":
+        return "P0001"
     return next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), error.code)
 
 
@@ -95,7 +111,7 @@ def _details(error: PorticoError) -> str | None:
         return f"The result contains {found['rows']} rows"
     if isinstance(error, RangeNotSatisfiable) and "rows" in found:
         return f"An offset of {found['offset']} was requested, but there are only {found['rows']} rows."
-    shown = [f"{name}: {value}" for name, value in found.items() if name != "retry_after"]
+    shown = [f"{name}: {value}" for name, value in found.items() if name not in {"retry_after", "sqlstate"}]
     return ", ".join(shown) or None
 
 

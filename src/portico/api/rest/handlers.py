@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from portico.api.exchange import Exchange, segment
-from portico.api.rest import reads, writes
-from portico.api.rest.names import collection_name, profile_of
+from portico.api.rest import reads, rpc
+from portico.api.rest import writes as changing
+from portico.api.rest.description import describe
+from portico.api.rest.names import DEFAULT_PROFILE, collection_name, profile_of
 from portico.errors import MethodNotAllowed, RouteNotFound
 from portico.service.authenticate import Authenticator
 from portico.service.caller import Caller
 from portico.service.documents import Documents
+from portico.service.functions import Functions
 from portico.service.schemas import Schemas
+from portico.service.upserts import Upserts
 from portico.service.writes import Writes
 
-_METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _READ_ONLY = ("GET", "HEAD", "OPTIONS")
 
 
@@ -20,12 +24,16 @@ class Rest:
     """Handlers of PostgREST's wire. Each answers its exchange; errors are raised to the dispatcher.
 
     Args:
-        documents, writes: the service's pipelines. schemas: what a caller may know of. authenticator: says who calls.
+        documents, writes, upserts, functions: the service's pipelines. schemas: what a caller may know of. authenticator: says who calls.
     """
 
-    def __init__(self, documents: Documents, writes: Writes, schemas: Schemas, authenticator: Authenticator) -> None:
+    def __init__(
+        self, documents: Documents, writes: Writes, upserts: Upserts, functions: Functions, schemas: Schemas, authenticator: Authenticator
+    ) -> None:
         self._documents = documents
         self._writes = writes
+        self._functions = functions
+        self._creating = changing.Creating(writes, upserts)
         self._schemas = schemas
         self._authenticator = authenticator
 
@@ -33,6 +41,12 @@ class Rest:
         """Answer the call of a path below `/rest/v1`, in parts."""
         caller = await exchange.caller(self._authenticator)
         match parts:
+            case []:
+                await describe(exchange, caller.identity, self._schemas)
+            case [b"rpc", name]:
+                profile = profile_of(exchange.headers, reading=exchange.method in _READ_ONLY)
+                function = segment(name) if profile in {None, DEFAULT_PROFILE} else f"{profile}.{segment(name)}"
+                await rpc.call(exchange, caller, function, self._functions, self._documents.plans.limits)
             case [name]:
                 await self._collection(exchange, caller, segment(name))
             case _:
@@ -45,11 +59,15 @@ class Rest:
             case "GET" | "HEAD":
                 await reads.read(exchange, caller, name, self._documents)
             case "POST":
-                await writes.create(exchange, caller, name, self._writes, self._documents.plans.collection(name).primary_key)
+                key = self._documents.plans.collection(name).primary_key
+                await changing.create(exchange, caller, name, self._creating, key)
+            case "PUT":
+                fields = self._documents.plans.collection(name).key_fields
+                await changing.put(exchange, caller, name, self._creating, fields)
             case "PATCH":
-                await writes.change(exchange, caller, name, self._writes)
+                await changing.change(exchange, caller, name, self._writes)
             case "DELETE":
-                await writes.delete(exchange, caller, name, self._writes)
+                await changing.delete(exchange, caller, name, self._writes)
             case "OPTIONS":
                 allowed = _READ_ONLY if self._schemas.known(caller.identity, name).read_only else _METHODS
                 await exchange.answer(200, b"", (b"allow", ", ".join(allowed).encode()))

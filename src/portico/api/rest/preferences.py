@@ -67,6 +67,7 @@ class Preferences:
     def applied(self, *names: str) -> tuple[tuple[bytes, bytes], ...]:
         """The header that says which of these preferences were applied; none where it would be empty."""
         wanted = {*names, "handling", "timezone"}
+        # What is undone says so itself, where the undoing is done.
         parts = [f"{name}={self.given[name]}" for name in _KNOWN if name in wanted and name in self.given]
         return ((b"preference-applied", ", ".join(parts).encode("latin-1", "replace")),) if parts else ()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portico.errors import InvalidParameter, NotAcceptable, NotFound, OutOfRange
+from portico.errors import InvalidParameter, MethodNotAllowed, NotAcceptable, OutOfRange
 
 
 class InvalidPreference(InvalidParameter):
@@ -21,5 +21,13 @@ class RangeNotSatisfiable(OutOfRange):
     """The rows that were asked for are not there: a limit below zero, or an offset beyond the end."""
 
 
-class FunctionNotFound(NotFound):
-    """No function of that name and those arguments is served to this caller."""
+class FilterRequired(InvalidParameter):
+    """A change of many documents needs a filter, which says which."""
+
+
+class KeyRequired(MethodNotAllowed):
+    """A `PUT` names one document: each field of its key by `eq`, and nothing else."""
+
+
+class KeyMismatch(InvalidParameter):
+    """The key in a `PUT`'s body is not the one in its address."""

@@ -1,4 +1,4 @@
-"""`POST`, `PATCH` and `DELETE` of a collection."""
+"""`POST`, `PUT`, `PATCH` and `DELETE` of a collection."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
+from portico.api import creating
 from portico.api.exchange import Exchange
 from portico.api.rest.media import Media, accepted
 from portico.api.rest.preferences import Preferences, preferences
 from portico.api.rest.ranges import content_range
 from portico.api.rest.reads import CLAUSES, VARY
+from portico.api.rest.refusals import FilterRequired, KeyMismatch, KeyRequired
 from portico.api.rest.shapes import body_of, not_one
 from portico.errors import InvalidJson, InvalidParameter, TooManyAffected
+from portico.model.field import Field
 from portico.model.page import Changed, Document
 from portico.query import ast
 from portico.service.caller import EVERY_FIELD, Asked, Caller
+from portico.service.conflicts import OnConflict
+from portico.service.upserts import Upserts
+from portico.service.validate import same_key_value
 from portico.service.writes import Writes
 from portico.syntax import postgrest
 
 _NOT_FILTERS = frozenset({"select", "columns", "on_conflict"})
-_ALIKE = "All object keys must match"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,72 +53,108 @@ def wish_of(exchange: Exchange) -> Wish:
     return Wish(wishes, media, ast.Query(select=parsed.query.select, own_moments=True))
 
 
-# --- create --------------------------------------------------------------------------------------------------------------
+# --- create and upsert ---------------------------------------------------------------------------------------------------
 
 
-async def create(exchange: Exchange, caller: Caller, name: str, writes: Writes, key: tuple[str, ...]) -> None:
-    """Create one document, or an array of them, all or none. `key` are the names of the collection's key."""
+@dataclass(frozen=True, slots=True)
+class Creating:
+    """The pipelines of creates and upserts."""
+
+    writes: Writes
+    upserts: Upserts
+
+    async def make(self, caller: Caller, name: str, rows: Sequence[object], asked: creating.Asked, wish: Wish) -> list[Document | None]:
+        """Create or upsert the rows, all or none; None for one that was there and left as it is."""
+        if asked.how is not None:
+            return await self.upserts.upsert_all(caller, name, rows, asked.how, asked.members, wish=wish.query)
+        bodies = self.upserts.chosen(caller, name, rows, asked.members).bodies
+        if len(bodies) == 1:
+            return [await self.writes.create(caller, name, bodies[0], wish=wish.query)]
+        return [*await self.writes.create_all(caller, name, bodies, wish=wish.query)]
+
+
+async def create(exchange: Exchange, caller: Caller, name: str, pipelines: Creating, key: tuple[str, ...]) -> None:
+    """Create one document, or an array of them, all or none; upsert them where a resolution is asked for.
+
+    `key` are the names of the collection's key.
+    """
     _only(exchange, _NOT_FILTERS)
     wish = wish_of(exchange)
-    body = await exchange.json()
-    rows = whole_rows(body, exchange.parameters({"columns"}).get("columns"), wish.preferences)
+    asked = creating.read(exchange.parameters(creating.PARAMETERS), wish.preferences.given)
+    rows = rows_of(await exchange.json(), alike=asked.members.columns is None)
     if wish.shown and wish.media.single and len(rows) != 1:
         raise not_one(len(rows))
-    if isinstance(body, list):
-        made: Sequence[Document] = await writes.create_all(caller, name, rows, wish=wish.query)
-    else:
-        made = [await writes.create(caller, name, rows[0], wish=wish.query)]
-    where = _location(name, key, made[0]) if wish.preferences.returned == "headers-only" and len(made) == 1 else ()
-    await created(exchange, made, wish, *where)
+    made = await pipelines.make(caller, name, rows, asked, wish)
+    first = made[0] if wish.preferences.returned == "headers-only" and len(made) == 1 else None
+    location = _location(name, key, first) if first is not None else ()
+    await _created(exchange, made, wish, upserted=asked.how is not None, location=location)
 
 
-def whole_rows(body: object, columns: str | None, wishes: Preferences) -> list[object]:
-    """The rows of a body.
+async def put(exchange: Exchange, caller: Caller, name: str, pipelines: Creating, key: tuple[Field, ...]) -> None:
+    """Upsert the one document whose key the filters name, each by `eq`, and which the body repeats."""
+    wish, asked = wish_of(exchange), _filtered(exchange)
+    body = await exchange.json()
+    row = body[0] if isinstance(body, list) and len(body) == 1 else body
+    if not isinstance(row, dict):
+        raise InvalidJson("The body is one object.")
+    named = _named_key(asked)
+    if named.keys() != {field.name for field in key}:
+        raise KeyRequired("Filters must include all and only primary key columns with 'eq' operators")
+    for field in key:
+        if field.name not in row or not same_key_value(field, named[field.name], row[field.name]):
+            raise KeyMismatch("Payload values do not match URL in primary key column(s)", details={"field": field.name})
+    made = [await pipelines.upserts.upsert(caller, name, row, OnConflict("merge"), wish=wish.query)]
+    await _created(exchange, made, wish, upserted=True, quiet=204)
 
-    With `columns`, a row has exactly those: others are left out, and what it lacks is null, unless the caller prefers ``missing=default``.
+
+def _named_key(asked: Asked) -> dict[str, str]:
+    """The values of a filter that is nothing but equalities, by field."""
+    node = asked.parse().filter
+    named: dict[str, str] = {}
+    for condition in node.children if isinstance(node, ast.And) else (node,):
+        plain = isinstance(condition, ast.Condition) and condition.operator is ast.Operator.EQ and condition.quantifier is None
+        if not plain or condition.path != ast.Path(condition.path.name) or condition.value is None:  # type: ignore[union-attr]
+            return {}
+        named[condition.path.name] = str(asked.values[condition.value.index])  # type: ignore[union-attr]
+    return named
+
+
+def rows_of(body: object, *, alike: bool) -> list[object]:
+    """The rows of a body; `alike` ones have the same members.
 
     Raises:
-        InvalidJson: it is neither an object nor an array of objects of the same members.
+        InvalidJson: it is neither an object nor an array of objects.
     """
     rows = body if isinstance(body, list) else [body]
     objects = [row for row in rows if isinstance(row, dict)]
     if len(objects) != len(rows):
         raise InvalidJson("The body is neither an object nor an array of objects.")
-    if columns is not None:
-        wanted = column_names(columns)
-        absent = None if wishes.missing_is_default or not isinstance(body, list) else wanted
-        return [_with_columns(row, wanted, absent) for row in objects]
-    if any(row.keys() != objects[0].keys() for row in objects):
-        raise InvalidJson(_ALIKE, hint="Name the columns: ?columns=a,b.")
+    if alike and any(row.keys() != objects[0].keys() for row in objects):
+        raise InvalidJson("All object keys must match", hint="Name the columns: ?columns=a,b.")
     return list(rows)
 
 
-def _with_columns(row: dict[str, object], wanted: Sequence[str], absent: Sequence[str] | None) -> dict[str, object]:
-    kept = {name: row[name] for name in wanted if name in row}
-    return kept if absent is None else {name: kept.get(name) for name in absent}
-
-
-def column_names(text: str) -> tuple[str, ...]:
-    """The names of `columns`, plain or in double quotes. Raises InvalidParameter."""
-    items = postgrest.parse([("select", text)], allowed=frozenset({"select"})).query.select or ()
-    names: list[str] = []
-    for item in items:
-        if not isinstance(item, ast.Selected) or item != ast.Selected(ast.Path(item.path.name)) or item.path.name == "*":
-            raise InvalidParameter("The parameter 'columns' is a list of names.", details={"parameter": "columns"})
-        names.append(item.path.name)
-    return tuple(dict.fromkeys(names))
-
-
-async def created(exchange: Exchange, made: Sequence[Document], wish: Wish, *more: tuple[bytes, bytes], status: int = 201) -> None:
-    """Answer what was created, with more headers."""
+async def _created(
+    exchange: Exchange,
+    made: Sequence[Document | None],
+    wish: Wish,
+    *,
+    upserted: bool,
+    location: tuple[tuple[bytes, bytes], ...] = (),
+    quiet: int | None = None,
+) -> None:
+    """Answer what was created or merged: 201 where any is new. `quiet` is the status of an answer without documents."""
+    written = [document for document in made if document is not None]
+    new = not upserted or any(document.created for document in written)
     wishes = wish.preferences
-    total = len(made) if wishes.count is not None else None
-    headers = [content_range(0, 0, total), VARY, *wishes.applied("resolution", "missing", "return", "count", "tx"), *more]
+    total = len(written) if wishes.count is not None else None
+    headers = (content_range(0, 0, total), VARY, *wishes.applied("resolution", "missing", "return", "count"), *location)
+    status = 201 if new else 200
     if wish.shown:
-        text = "[" + ",".join(document.body for document in made) + "]"
-        await exchange.answer(status, body_of(text, len(made), wish.media), wish.media.header, *headers)
-        return
-    await exchange.answer(status, b"", *headers)
+        text = "[" + ",".join(document.body for document in written) + "]"
+        await exchange.answer(status, body_of(text, len(written), wish.media), wish.media.header, *headers)
+    else:
+        await exchange.answer(quiet or status, b"", *headers)
 
 
 def _location(name: str, key: tuple[str, ...], document: Document) -> tuple[tuple[bytes, bytes], ...]:
@@ -130,9 +171,9 @@ async def change(exchange: Exchange, caller: Caller, name: str, writes: Writes) 
     """Change every document that matches."""
     wish, asked = wish_of(exchange), _filtered(exchange)
     body = await exchange.json()
-    columns = exchange.parameters({"columns"}).get("columns")
+    columns = creating.read(exchange.parameters({"columns"}), {}).members.columns
     if columns is not None and isinstance(body, dict):
-        body = _with_columns(body, column_names(columns), None)
+        body = {field: value for field, value in body.items() if field in columns}
     try:
         changed = await writes.update_where(caller, name, asked, body, most=_most(wish), answer=wish.shown, wish=wish.query)
     except TooManyAffected as error:
@@ -154,7 +195,7 @@ async def _answer_change(exchange: Exchange, changed: Changed, wish: Wish, *, of
     wishes = wish.preferences
     total = changed.count if wishes.count is not None else None
     told = content_range(0, changed.count if offset_of_range else 0, total)
-    headers = (told, VARY, *wishes.applied("missing", "return", "count", "tx", "max-affected"))
+    headers = (told, VARY, *wishes.applied("return", "count", "max-affected"))
     if wish.shown:
         await exchange.answer(200, body_of(changed.body or "[]", changed.count, wish.media), wish.media.header, *headers)
     else:
@@ -181,6 +222,8 @@ def _filtered(exchange: Exchange) -> Asked:
         if name in CLAUSES - _NOT_FILTERS:
             raise InvalidParameter(f"A change takes no parameter {name!r}.", details={"parameter": name})
     parsed = postgrest.parse(postgrest.decode_pairs(raw), reserved=_NOT_FILTERS, allowed=frozenset())
+    if parsed.query.filter is None:
+        raise FilterRequired(f"{exchange.method} requires a filter", hint="Add one that holds for what is meant, such as ?id=gte.0.")
     return Asked(parsed.query, parsed.values, lambda: parsed.query)
 
 

@@ -17,6 +17,7 @@ from portico.engines.postgres import ledger
 from portico.engines.postgres.compiled import PostgresPlan, compile_plan
 from portico.engines.postgres.errors import LOST, lost, reported
 from portico.engines.postgres.execute import chunks_of, set_scope
+from portico.engines.postgres.functions import compile_call, functions
 from portico.engines.postgres.grammar import PostgresGrammar
 from portico.engines.postgres.interactive import PostgresInteractive
 from portico.engines.postgres.introspect import Guards, guards, measure, unsafe_reasons
@@ -30,9 +31,11 @@ from portico.engines.postgres.transaction import PostgresTransaction, to_its_end
 from portico.errors import PorticoError
 from portico.events import Emit, EngineStarted
 from portico.model.collection import Collection
+from portico.model.function import Function
+from portico.model.page import Page
 from portico.query.capabilities import Capability
 from portico.query.limits import MOST_CASCADED
-from portico.query.scoped import ScopedQuery
+from portico.query.scoped import CallFunction, ScopedQuery
 
 _ALWAYS = frozenset(
     {
@@ -161,6 +164,24 @@ class PostgresEngine:
         """Remove what is recorded of transactions that began longer ago."""
         async with self._asking(Share.LEDGER) as connection:
             await ledger.forget_ended(connection, seconds)
+
+    async def functions(self, name: str) -> Sequence[Function]:
+        """The functions of that name, in the schema that it begins with or else the first that is served."""
+        schema, _, plain = name.rpartition(".")
+        async with self._asking() as connection:
+            return await functions(connection, schema or next(iter(self.schemas), "public"), plain)
+
+    async def call_function(self, query: CallFunction, call: Call, *, timeout: float | None = None) -> Page:
+        """Call a function in a transaction of its own."""
+        text = compile_call(query, self._grammar, call.scope.kind)
+        transaction = await PostgresTransaction.begin(self._pool, "read_committed", read_only=query.read_only, share=Share.UNIT)
+        try:
+            page = await transaction.call(query, text, call, timeout=timeout if timeout is not None else self.options.statement_timeout)
+        except BaseException:
+            await to_its_end(transaction.rollback())
+            raise
+        await transaction.commit()
+        return page
 
     async def reflect(self) -> tuple[Collection, ...]:
         """Every table and view of the served schemas that the role may read."""

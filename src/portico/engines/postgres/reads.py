@@ -21,7 +21,7 @@ from portico.engines.sql.predicates import Columns, Grammar, keyset_ranges, null
 from portico.model.collection import Collection, Relation
 from portico.model.field import Field, FieldType
 from portico.query.bound import BoundQuery, Output, Parameter, Target
-from portico.query.scoped import Count, Export, GetByKey, ListPage, ScopedQuery, ScopeRule
+from portico.query.scoped import CallFunction, Count, Export, GetByKey, ListPage, ScopedQuery, ScopeRule
 
 
 def content_hash(whole: ColumnElement[Any], secret: bytes) -> ColumnElement[Any]:
@@ -283,7 +283,7 @@ def _element(array: ColumnElement[Any], place: ColumnElement[Any]) -> ColumnElem
     return sa.type_coerce(array, pg.ARRAY(sa.Text))[sa.cast(place, sa.Integer)]
 
 
-def parameters_of(plan: ScopedQuery) -> tuple[Parameter, ...]:
+def parameters_of(plan: ScopedQuery | CallFunction) -> tuple[Parameter, ...]:
     """Every parameter of a plan, in the order of their values."""
     found: dict[int, Parameter] = {}
     _collect(plan, found)

@@ -15,10 +15,14 @@ from portico.engines.postgres import keys
 from portico.engines.postgres.compiled import PostgresPlan
 from portico.engines.postgres.errors import LOST, lost, reported
 from portico.engines.postgres.execute import chunks_of, run_alone, run_together, set_scope
+from portico.engines.postgres.functions import run_call
 from portico.engines.postgres.pool import Pool, Share
+from portico.engines.postgres.statement import Statement
 from portico.errors import InvalidParameter, PorticoError, StaleSnapshot, StatementTimeout
 from portico.model.idempotency import Answered, Kept, RequestKey
+from portico.model.page import Page
 from portico.model.scope import Scope
+from portico.query.scoped import CallFunction
 
 if TYPE_CHECKING:
     from portico.engines.postgres.pool import Connection
@@ -86,6 +90,13 @@ class PostgresTransaction:
             self._wrote = True
             await self._guarded(self._scoped(calls[0].scope))
             return await self._guarded(run_together(self._connection, cast("PostgresPlan", plan), calls, timeout))
+
+    async def call(self, query: CallFunction, text: Statement, call: Call, *, timeout: float | None) -> Page:
+        """Call a function inside."""
+        async with self._turn:
+            self._wrote = self._wrote or not query.read_only
+            await self._guarded(self._scoped(call.scope))
+            return await self._guarded(run_call(self._connection, query, text, call, timeout))
 
     async def claim(self, key: RequestKey, scope: Scope) -> Kept | None:
         """Take an idempotency key until the transaction ends, and give what is stored under it. Raises RequestInFlight."""

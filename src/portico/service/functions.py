@@ -1,0 +1,179 @@
+"""Calls of a database's functions: those that the configuration names, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Protocol, runtime_checkable
+
+from portico.catalog.catalog import Catalog
+from portico.engines.base import Call, Engine
+from portico.errors import Conflict, Forbidden, NotFound, NotSupported
+from portico.model.collection import Collection, Security
+from portico.model.function import Function, NamedFunction
+from portico.model.identity import Identity, Permission
+from portico.model.page import Page
+from portico.query.bind import bind
+from portico.query.bound import Parameter
+from portico.query.coerce import json_coercer, text_coercer
+from portico.query.limits import Limits
+from portico.query.scoped import CallFunction
+from portico.service.authorize import effective, require
+from portico.service.caller import Asked, Caller
+
+FRESH_SECONDS = 2.0
+"""How long what the database said of a function is believed."""
+
+
+@runtime_checkable
+class Calling(Protocol):
+    """An engine whose database has functions."""
+
+    async def functions(self, name: str) -> Sequence[Function]:
+        """The functions of that name that may be executed, with its schema where that is not the first served one. Raises PorticoError."""
+        ...
+
+    async def call_function(self, query: CallFunction, call: Call, *, timeout: float | None = None) -> Page:
+        """Call a function in a transaction of its own, committed on return; a value is the page's body. Raises PorticoError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What a call gave: `page.body` is a JSON array, or one value or object where the function gives no set."""
+
+    function: Function
+    page: Page
+
+
+class UnknownFunction(NotFound):
+    """The caller may call no function of that name with those arguments."""
+
+
+class AmbiguousFunction(Conflict):
+    """Several functions of that name take these arguments."""
+
+
+class Functions:
+    """Calls functions.
+
+    Args:
+        named: what the configuration names, by name. engines: by database. catalog: gives the snapshot in force. limits: of a request.
+    """
+
+    def __init__(
+        self, named: Mapping[str, NamedFunction], engines: Mapping[str, Engine], *, catalog: Callable[[], Catalog], limits: Limits
+    ) -> None:
+        self._named = named
+        self._engines = engines
+        self._catalog = catalog
+        self._limits = limits
+        self._known: dict[str, tuple[float, Sequence[Function]]] = {}
+
+    async def arguments(self, caller: Caller, name: str) -> frozenset[str]:
+        """The names of all arguments that functions of that name take. Raises UnknownFunction, Forbidden."""
+        return frozenset(item.name for function in await self._functions(caller, name) for item in function.arguments)
+
+    async def call(self, caller: Caller, name: str, given: Mapping[str, object], asked: Asked, *, as_text: bool, read_only: bool) -> Called:
+        """Call a function.
+
+        Args:
+            given: the arguments by name. asked: what is asked of the rows that it gives.
+            as_text: the arguments are texts of a query string, else JSON. read_only: it must change nothing.
+        Raises:
+            UnknownFunction: it is not named in the configuration, or takes other arguments. Forbidden: the caller may not.
+        """
+        function = _fitting(await self._functions(caller, name), given, name)
+        named = self._named[name]
+        if function.security_definer and not named.security_definer:
+            raise Forbidden("The function runs with its owner's rights, and the configuration does not say that this is meant.")
+        self._require(caller.identity, name, Permission.UPDATE if function.writes and not read_only else Permission.READ)
+        if caller.transaction is not None:
+            raise NotSupported("functions", "transaction", message="A function is not called inside of a transaction or a dry run.")
+        engine = self._engines[named.database]
+        assert isinstance(engine, Calling), "only such an engine has told of functions"
+        query, values = self._bound(caller.identity, named, function, given, asked, as_text=as_text)
+        query = CallFunction(function, query.arguments, query.query, read_only or not function.writes)
+        call = Call(values, caller.scope, caller.actor)
+        return Called(function, await engine.call_function(query, call, timeout=caller.identity.statement_timeout))
+
+    async def _functions(self, caller: Caller, name: str) -> Sequence[Function]:
+        named = self._named.get(name)
+        if named is None or not self._matches(caller.identity, name):
+            raise _unknown(name)
+        engine = self._engines[named.database]
+        if not isinstance(engine, Calling):
+            raise _unknown(name)
+        seen, found = self._known.get(name, (0.0, ()))
+        if time.monotonic() - seen > FRESH_SECONDS:
+            found = await engine.functions(name)
+            self._known[name] = (time.monotonic(), found)
+        return found
+
+    @staticmethod
+    def _matches(identity: Identity, name: str) -> frozenset[Permission]:
+        """What the caller's rules grant on the function, whose name among collections is ``rpc/name``."""
+        return frozenset().union(*(rule.permissions for rule in identity.rules if fnmatchcase(f"rpc/{name}", rule.pattern)))
+
+    def _require(self, identity: Identity, name: str, permission: Permission) -> None:
+        if permission not in self._matches(identity, name):
+            details = {"permission": permission.value, "function": name}
+            raise Forbidden(f"The permission {permission.value} on rpc/{name} is not granted.", details=details)
+
+    def _bound(
+        self, identity: Identity, named: NamedFunction, function: Function, given: Mapping[str, object], asked: Asked, *, as_text: bool
+    ) -> tuple[CallFunction, tuple[object, ...]]:
+        result = Collection(
+            f"rpc/{named.name}", named.database, function.name, function.columns, (), schema=function.schema, kind="view",
+            security=Security(access_control="shared"),
+        )  # fmt: skip
+        bound = bind(asked.parse(), result, hidden=self._hidden(identity, named, function), limits=self._limits)
+        values = list(bound.values(asked.values))
+        arguments: list[tuple[str, Parameter]] = []
+        for argument in function.arguments:
+            if argument.name in given:
+                raw = given[argument.name]
+                reader = text_coercer if as_text else json_coercer
+                arguments.append((argument.name, Parameter(len(values), argument.type)))
+                values.append(None if raw is None else reader(argument.type, argument.name)(raw))
+        return CallFunction(function, tuple(arguments), bound.query, read_only=True), tuple(values)
+
+    def _hidden(self, identity: Identity, named: NamedFunction, function: Function) -> frozenset[str]:
+        """The columns of a table's rows that the caller may not see. Raises CollectionNotFound, Forbidden as a read of the table does."""
+        if function.table is None:
+            return frozenset()
+        collection = self._catalog().by_table.get((named.database, *function.table))
+        if collection is None:
+            return frozenset()
+        access = effective(identity, collection)
+        require(access, Permission.READ)
+        columns = {field.name: field.column for field in collection.fields}
+        return frozenset(columns[name] for name in access.hidden if name in columns)
+
+
+def _fitting(functions: Sequence[Function], given: Mapping[str, object], name: str) -> Function:
+    """The one function that takes exactly these arguments."""
+    fitting = [
+        function
+        for function in functions
+        if given.keys() <= {item.name for item in function.arguments}
+        and {item.name for item in function.arguments if not item.optional} <= given.keys()
+    ]
+    if not fitting:
+        raise _unknown(name, given)
+    if len(fitting) > 1:
+        raise AmbiguousFunction(f"Several functions {name} take these arguments.", hint="Name more of the arguments.")
+    return fitting[0]
+
+
+def _unknown(name: str, given: Mapping[str, object] | None = None) -> UnknownFunction:
+    taken = f"({', '.join(sorted(given))[:300]})" if given else ""
+    return UnknownFunction(
+        f"There is no function {name[:100]}{taken} that may be called.",
+        hint="Functions are called where the configuration names them, with arguments by their names.",
+    )
+
+
+__all__ = ["AmbiguousFunction", "Called", "Functions", "UnknownFunction"]
