@@ -12,10 +12,12 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from portico import __version__
 from portico.api.batch import BatchCall, parse_query
+from portico.api.changes import ChangeFeeds
 from portico.api.clients import Clients
 from portico.api.collections import Collections
 from portico.api.control import Control, create_control
@@ -48,6 +50,7 @@ from portico.service.audit import AuditTrail
 from portico.service.authenticate import Authenticator, TokenVerifier
 from portico.service.batch import Batches
 from portico.service.bulk import BulkChanges
+from portico.service.changes import Changes
 from portico.service.coalesce import Coalescer
 from portico.service.documents import Documents
 from portico.service.functions import Functions
@@ -94,6 +97,8 @@ class Service:
     schemas: Schemas
     migrations: Migrations
     audit: AuditTrail
+    changes: Changes
+    feeds: ChangeFeeds
     sequencers: tuple[Sequencer, ...]
     units: Units
     transactions: Transactions
@@ -131,6 +136,7 @@ class Service:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.changes.close()
         await self.authenticator.close()
         for engine in self.engines.values():
             with contextlib.suppress(PorticoError):
@@ -199,13 +205,17 @@ def build(settings: Settings, emit: Emit, *, run_directory: Path | None = None) 
         plans, Coalescer(emit), cursor_secret=settings.derive_key("cursor"), emit=emit,
         reload=catalog.look_again,
     )  # fmt: skip
+    authenticator = _authenticator(settings, documents, emit)
+    changes = Changes(
+        plans, engines, catalog=lambda: catalog.current, keep_seconds=settings.changes.keep_hours * 3600.0, emit=emit
+    )  # fmt: skip
     return Service(
         settings=settings,
         engines=engines,
         catalog=catalog,
         documents=documents,
         writes=Writes(documents, Passwords(settings.auth.password_min_length)),
-        authenticator=_authenticator(settings, documents, emit),
+        authenticator=authenticator,
         health=HealthChecks(engines, main=main_database(settings), catalog=lambda: catalog.current),
         monitor=Monitor(engines, catalog=lambda: catalog.current, documents=documents),
         schemas=Schemas(lambda: catalog.current),
@@ -217,7 +227,9 @@ def build(settings: Settings, emit: Emit, *, run_directory: Path | None = None) 
             limits=_limits(settings),
             cursor_secret=settings.derive_key("cursor"),
         ),
-        sequencers=_sequencers(settings, engines, emit),
+        changes=changes,
+        feeds=ChangeFeeds(changes, authenticator, send_timeout=settings.http.send_timeout_seconds),
+        sequencers=_sequencers(settings, engines, changes, emit),
         units=Units(engines, reload=documents.reload),
         transactions=Transactions(
             engines,
@@ -232,9 +244,9 @@ def build(settings: Settings, emit: Emit, *, run_directory: Path | None = None) 
     )
 
 
-def _sequencers(settings: Settings, engines: dict[str, Engine], emit: Emit) -> tuple[Sequencer, ...]:
+def _sequencers(settings: Settings, engines: dict[str, Engine], changes: Changes, emit: Emit) -> tuple[Sequencer, ...]:
     chain = Chain(settings.derive_key(CHAIN_PURPOSE))
-    return tuple(Sequencer(engine, chain, emit=emit) for engine in engines.values())
+    return tuple(Sequencer(engine, chain, emit=emit, given=partial(changes.wake, engine.name)) for engine in engines.values())
 
 
 def assemble(service: Service) -> App:
@@ -275,6 +287,7 @@ def assemble(service: Service) -> App:
     app: App = Dispatcher(
         collections,
         histories,
+        service.feeds,
         Clients(collections, service.documents, service.writes, service.authenticator, make_clients=not settings.environment.strict),
         Rest(service.documents, service.writes, upserts, functions, service.schemas, service.authenticator),
         BatchCall(batches, service.authenticator, most=settings.transactions.batch_operations),
@@ -304,13 +317,20 @@ def links(settings: Settings) -> dict[str, str]:
     return {"api": "/api/db", "openapi": "/openapi.json", **docs, "health": "/health"}
 
 
-def create_app(settings: Settings | None = None, *, refused: Refused | None = None, run_directory: Path | None = None) -> App:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    refused: Refused | None = None,
+    run_directory: Path | None = None,
+    ends: Callable[[Callable[[], None]], None] | None = None,
+) -> App:
     """The application, as a worker serves it.
 
     Args:
         settings: in force; loaded from the environment and PORTICO_CONFIG where they are not given.
         refused: told of the error that keeps the service from starting.
         run_directory: a private folder that the workers of this node share.
+        ends: handed what is to be called when the service is about to end, once it serves: it ends what would go on for ever.
     """
     loaded = settings if settings is not None else load(None, os.environ)
     lines, emit = _observed(loaded)
@@ -326,6 +346,8 @@ def create_app(settings: Settings | None = None, *, refused: Refused | None = No
     def started(service: Service) -> None:
         nonlocal app
         app = assemble(service)
+        if ends is not None:
+            ends(service.feeds.end)
 
     return served
 

@@ -18,6 +18,7 @@
     │   ├── Conflict                    the stored state forbids it
     │   │   └── DuplicateDocument  ReferencedDocument  RequestInFlight  StaleSnapshot  MissingDependency
     │   ├── TransactionGone             the transaction ended, with the reason
+    │   ├── ChangesGone                 the changes after this position are not kept any more
     │   ├── PreconditionFailed          If-Match or If-None-Match does not hold
     │   ├── InvalidValue                understood, but a value breaks a rule
     │   │   └── WrongType  MissingValue  ConstraintViolated  OutOfRange  UnknownReference  TooManyAffected  KeyReused
@@ -264,6 +265,12 @@ class TransactionGone(RequestError):
     """The transaction is no longer open; ``details["reason"]`` says why."""
 
     code = "transaction_gone"
+
+
+class ChangesGone(RequestError):
+    """The changes after the position that a feed was to be resumed from are not kept any more, or never were."""
+
+    code = "changes_gone"
 
 
 class PreconditionFailed(RequestError):

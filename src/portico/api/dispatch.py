@@ -10,6 +10,7 @@ import time
 import traceback
 
 from portico.api.batch import BatchCall
+from portico.api.changes import ChangeFeeds
 from portico.api.clients import Clients
 from portico.api.collections import Collections, no_route
 from portico.api.departures import Departures
@@ -41,7 +42,7 @@ class Dispatcher:
     """Answers the hot calls.
 
     Args:
-        collections, histories, clients, rest, batch, transactions: their handlers.
+        collections, histories, feeds, clients, rest, batch, transactions: their handlers.
         safe_writes: runs those that need a unit of work.
         authenticator: says who calls. fallback: answers every other path.
         max_body_bytes, max_header_bytes: beyond them 413 and 431. emit: told of every request.
@@ -51,6 +52,7 @@ class Dispatcher:
         self,
         collections: Collections,
         histories: Histories,
+        feeds: ChangeFeeds,
         clients: Clients,
         rest: Rest,
         batch: BatchCall,
@@ -65,6 +67,7 @@ class Dispatcher:
     ) -> None:
         self._collections = collections
         self._histories = histories
+        self._feeds = feeds
         self._clients = clients
         self._rest = rest
         self._batch = batch
@@ -161,6 +164,8 @@ class Dispatcher:
         match parts[3:]:
             case []:
                 await self._collections.all(exchange, caller, name)
+            case [b"changes"]:
+                await self._feeds.follow(exchange, caller, name)
             case [call]:
                 if not await self._collections.named(exchange, caller, name, call):
                     await self._collections.one(exchange, caller, name, call)

@@ -48,6 +48,7 @@ STATUS: dict[type[PorticoError], int] = {
     e.StaleSnapshot: 409,
     e.MissingDependency: 409,
     e.TransactionGone: 410,
+    e.ChangesGone: 410,
     e.PreconditionFailed: 412,
     e.InvalidValue: 422,
     e.WrongType: 422,

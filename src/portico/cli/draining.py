@@ -14,7 +14,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 from portico.api.render import App, Message, Receive, Scope, Send
@@ -38,10 +38,14 @@ _WITHOUT_NEW = (
 
 
 class Draining:
-    """The application of a worker, which after `DRAIN` takes no new connections and closes those that it has answered."""
+    """The application of a worker, which after `DRAIN` takes no new connections and closes those that it has answered.
 
-    def __init__(self, app: App) -> None:
+    `ends` are called then: they end what would go on for ever.
+    """
+
+    def __init__(self, app: App, ends: Sequence[Callable[[], None]]) -> None:
         self._app = app
+        self._ends = ends
         self._begun = False
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -54,6 +58,8 @@ class Draining:
 
     def _begin(self) -> None:
         self._begun = True
+        for end in self._ends:
+            end()
         for listener in _listeners():
             with listener, contextlib.suppress(OSError):
                 refuse_connections(listener)

@@ -171,7 +171,8 @@ def _load(settings: Settings, refusals: _Refusals, run_directory: Path) -> App:
     begin_worker()
     from portico.app import create_app  # noqa: PLC0415 - in the worker alone
 
-    return Draining(create_app(settings, refused=refusals.tell, run_directory=run_directory))
+    ends: list[Callable[[], None]] = []
+    return Draining(create_app(settings, refused=refusals.tell, run_directory=run_directory, ends=ends.append), ends)
 
 
 class _Refusals:

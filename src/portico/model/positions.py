@@ -116,7 +116,7 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class FeedRow:
-    """A committed change. `document_client` and `document_user` say whose the document is; `after` is JSON text, None where deleted."""
+    """A committed change. `document_client` and `document_user` say whose the document is; `before` and `after` are JSON texts."""
 
     position: int
     at: str
@@ -126,6 +126,7 @@ class FeedRow:
     document_key: str
     document_client: str | None
     document_user: str | None
+    before: str | None
     after: str | None
 
 

@@ -117,6 +117,11 @@ def named_calls(described: Described, tag: str) -> dict[str, Json]:
         results = {"200": _answer("What the last stage gives", {"type": "array", "items": {"type": "object"}})}
         errors = (*_READ_ERRORS, 413, 415)
         calls["aggregate"] = {"post": _call(f"Aggregate {tag} by a pipeline", tag, results, errors, body=pipeline)}
+    if Permission.READ in described.permissions and described.collection.audit:
+        events: Json = {"text/event-stream": {"schema": {"type": "string"}}}
+        followed: Json = {"200": {"description": "Events `create`, `update` and `delete`", "content": events}}
+        places = [_header("Last-Event-ID", "The `id` of the last event that was seen."), _parameter("after", "The same, as a parameter.")]
+        calls["changes"] = {"get": _call(f"Follow changes of {tag}", tag, followed, (*_READ_ERRORS, 410), parameters=places)}
     lines: Json = {media: {"schema": {"type": "string"}} for media in ("application/x-ndjson", "text/csv")}
     if Permission.EXPORT in described.permissions:
         found: Json = {"200": {"description": "A document a line", "content": lines}}

@@ -32,7 +32,7 @@ SELECT ARRAY(SELECT id FROM part WHERE NOT EXISTS (
  SELECT FROM portico.positions p WHERE p.kind = '{AUDIT_KIND}' AND p.row_id = part.id) ORDER BY id), max(id) FROM part
 """  # noqa: S608  # constants
 _CHANGES = f"""SELECT p.position, {_AT.format("r")} AS at, r.correlation_id, r.collection, r.operation, r.document_key,
- r.document_client, r.document_user, r.after::text AS after, r.id IS NULL AS lost
+ r.document_client, r.document_user, r.before::text AS before, r.after::text AS after, r.id IS NULL AS lost
 FROM portico.positions p LEFT JOIN portico.audit r ON r.id = p.row_id
 WHERE p.position > $1 AND p.position <= $2 AND p.kind = '{AUDIT_KIND}' AND (r.id IS NULL OR r.collection = ANY($3::text[]))
 ORDER BY p.position"""  # noqa: S608  # constants

@@ -40,7 +40,7 @@ _SETTLED = f"""SELECT coalesce(max(row_id), 0) FROM "{POSITIONS_TABLE}" WHERE ki
 _UNPLACED = f"""SELECT part.id, EXISTS (SELECT 1 FROM "{POSITIONS_TABLE}" p WHERE p.kind = '{AUDIT_KIND}' AND p.row_id = part.id)
 FROM (SELECT id FROM "{AUDIT_TABLE}" WHERE id > ? ORDER BY id LIMIT ?) part"""  # noqa: S608  # constants
 _CHANGES = f"""SELECT p.position, r.at, r.correlation_id, r.collection, r.operation, r.document_key, r.document_client, r.document_user,
- r.after, r.id IS NULL FROM "{POSITIONS_TABLE}" p LEFT JOIN "{AUDIT_TABLE}" r ON r.id = p.row_id
+ r.before, r.after, r.id IS NULL FROM "{POSITIONS_TABLE}" p LEFT JOIN "{AUDIT_TABLE}" r ON r.id = p.row_id
 WHERE p.position > ? AND p.position <= ? AND p.kind = '{AUDIT_KIND}' ORDER BY p.position"""  # noqa: S608  # constants
 _AGED = f"""SELECT (SELECT r.at FROM "{AUDIT_TABLE}" r WHERE r.id = p.row_id) FROM "{POSITIONS_TABLE}" p
 WHERE p.position > ? AND p.kind = '{AUDIT_KIND}' ORDER BY p.position LIMIT 1"""  # noqa: S608  # constants
