@@ -252,12 +252,17 @@ def _sequencers(settings: Settings, engines: dict[str, Engine], changes: Changes
 def assemble(service: Service) -> App:
     """The ASGI application around a service: the dispatcher first, and the control plane for the rest."""
     settings = service.settings
+    limits = settings.transactions
     batches = Batches(
         service.documents,
         service.writes,
         Upserts(service.documents, service.writes),
         parse=parse_query,
-        life_seconds=settings.transactions.life_seconds,
+        lives={
+            # Who holds SQLite's writer keeps all others from writing.
+            name: limits.embedded_life_seconds if engine.kind == "sqlite" else limits.life_seconds
+            for name, engine in service.engines.items()
+        },
     )
     upserts = Upserts(service.documents, service.writes)
     imports = Imports(service.writes, upserts)

@@ -150,7 +150,7 @@ class Transactions(Group):
     idle_seconds: Seconds = Field(default=30, description="Rolled back after this long without a call.")
     life_seconds: Seconds = Field(default=300, description="Rolled back this long after it began.")
     embedded_idle_seconds: Seconds = Field(default=2, description="Idle limit on SQLite, once it writes.")
-    embedded_life_seconds: Seconds = Field(default=10, description="Life limit on SQLite, once it writes.")
+    embedded_life_seconds: Seconds = Field(default=10, description="Life limit on SQLite, once it writes; of a batch there as well.")
     idempotency_hours: PositiveInt = Field(default=24, description="How long the answer of a write with an Idempotency-Key is kept.")
 
 
