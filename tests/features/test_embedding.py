@@ -152,6 +152,7 @@ def test_an_ambiguous_relation_is_refused_with_the_choices_and_an_unknown_one_wi
     assert (status, error["code"]) == (400, "invalid_request")
     assert shop.error("orders?select=id&order=customer(name)")[1]["hint"] == "Add customer() to the select."
     assert shop.error("orders?select=id,...order_lines(id)")[0] == 400
+    assert shop.error("orders?select=id,order_lines(total.sum())")[1]["hint"] == "An aggregation with $lookup sums them up."
     deep = "orders?select=" + "order_lines(order(" * 3 + "id" + "))" * 3
     assert (shop.error(deep)[0], shop.error(deep)[1]["code"]) == (422, "out_of_range")
 

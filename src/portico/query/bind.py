@@ -137,8 +137,12 @@ class _QueryBinder:
         limiting = self.includes.restrictions(other)
         if limiting:
             query = replace(query, filter=group([*([query.filter] if query.filter is not None else []), *limiting], Conjunction))
-        if embed.spread and any(isinstance(output, Output) and output.aggregate for output in query.outputs):
-            raise InvalidRequest("A relation that is spread has no aggregates.", details={"relation": relation.name})
+        if any(isinstance(output, Output) and output.aggregate for output in query.outputs):
+            raise InvalidRequest(
+                "Related documents are included, not summed up.",
+                hint="An aggregation with $lookup sums them up.",
+                details={"relation": relation.name},
+            )
         return Embedded(embed.alias or embed.relation, relation, query, embed.spread, self.includes.join(relation))
 
     def _order(self, query: ast.Query, names: Names) -> tuple[Order, ...]:

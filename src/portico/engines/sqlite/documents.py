@@ -89,8 +89,6 @@ class Documents:
         if not embedded.relation.many:
             limit = self._binder(query.limit) if query.limit is not None else _ONE
             return sa.func.json(rows.limit(limit).scalar_subquery())
-        if is_grouped(query):
-            rows = rows.group_by(*groups_of(query, related.columns, self._grammar))
         rows = rows.order_by(*sort_keys(query.order, related.columns, self._grammar))
         if query.limit is not None:
             rows = rows.limit(self._binder(query.limit))
@@ -109,17 +107,6 @@ class Documents:
         if secret:
             return sa.case((columns[field.name].is_not(None), text(MASK)))
         return self._grammar.output(Target(field, field.type), columns)
-
-
-def is_grouped(query: BoundQuery) -> bool:
-    """Whether a query answers aggregates."""
-    return any(isinstance(output, Output) and output.aggregate is not None for output in query.outputs)
-
-
-def groups_of(query: BoundQuery, columns: Columns, grammar: SqliteGrammar) -> list[Expression]:
-    """What a query with aggregates groups by: the members that are none."""
-    plain = [output for output in query.outputs if isinstance(output, Output) and output.aggregate is None]
-    return [grammar.comparable(output.target, columns) for output in plain]
 
 
 def sort_keys(order: Sequence[Order], columns: Columns, grammar: SqliteGrammar) -> list[Any]:
