@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.features.tenants import CONFIG, Tenant, tenant
+from tests.features.tenants import CONFIG, Tenant, metadata, tenant
 from tests.servers.portico import PorticoProcess
 from tests.servers.postgres import PostgresServer
 from tests.servers.prepared import ENGINES, running
@@ -272,3 +272,17 @@ def test_nothing_of_another_tenant_shows(service: PorticoProcess, tenants: tuple
             named = aggregate(service, mine.headers | {"X-Client-ID": other.name}, collection, stages)
             assert named.status_code == 403, (what, named.text)
             assert other.secret not in named.text
+
+
+def test_inside_a_transaction_it_sees_what_the_transaction_wrote(service: PorticoProcess, tenants: tuple[Tenant, Tenant]) -> None:
+    headers = tenants[0].headers
+    begun = service.client.post("/api/db/transaction/begin", json={}, headers=headers)
+    assert begun.status_code == 201, begun.text
+    inside = headers | {"X-Transaction-ID": begun.json()["data"]["transaction_id"]}
+    made = service.client.post("/api/db/document_metadata", json=metadata(tenants[0], "counted.txt"), headers=inside)
+    assert made.status_code == 201, made.text
+    stages: Stages = [{"$match": {"filename": "counted.txt"}}, {"$count": "n"}]
+    assert aggregate(service, inside, "document_metadata", stages).json()["data"] == [{"n": 1}]
+    assert aggregate(service, headers, "document_metadata", stages).json()["data"] == []
+    ended = service.client.post(f"/api/db/transaction/{inside['X-Transaction-ID']}/rollback", headers=headers)
+    assert ended.status_code == 200, ended.text
