@@ -301,6 +301,28 @@ def test_new_writes_what_is_missing_and_up_and_down_run_it(request: pytest.Fixtu
     project.close()
 
 
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.database)])
+def test_new_sees_a_reference_that_was_declared_since(request: pytest.FixtureRequest, kind: str, tmp_path: Path):
+    key = {"name": "id", "type": "uuid", "default_value": "uuid7", "constraints": ["primary_key"]}
+    security = {"access_control": "shared"}
+    lines: dict[str, Any] = {"name": "lines", "fields": [key, {"name": "invoice_id", "type": "uuid"}], "security": security}
+    collections = [{"name": "bills", "fields": [key], "security": security}, lines]
+    database = {"connection_string": f"sqlite:///{tmp_path}/app.db"}
+    if kind == "postgresql":
+        made: PostgresDatabase = request.getfixturevalue("postgres_database")
+        database = {"connection_string": made.dsn(), "migration_connection_string": made.dsn("migrator")}
+    project = Project({"databases": {"main": database}, "collections": collections})
+    project.run("new", "all")
+    project.run("up")
+    lines["fields"][1]["constraints"] = ["references:bills.id:cascade"]
+    config = yaml.safe_load(project.process.config_file.read_text()) | {"collections": collections}
+    project.process.config_file.write_text(yaml.safe_dump(config))
+    assert "Nothing to do" not in project.run("new", "refer").stdout
+    project.run("up")
+    assert "Nothing to do" in project.run("new", "nothing").stdout
+    project.close()
+
+
 def test_a_file_that_was_changed_after_it_ran_is_named(embedded: Project):
     embedded.write("20260101_000000_invoices", {"create_collection": INVOICES})
     embedded.run("up")

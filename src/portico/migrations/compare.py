@@ -137,11 +137,24 @@ class _Comparison:
             or other_default
             or unique
             or self._checked(field)
+            or self._refers_elsewhere(field, found)
         )
 
     def _checked(self, field: Field) -> bool:
         """Whether the checks that the database has are other than those of the field; not asked where it cannot say."""
         return self.checks is not None and changed_checks(field, self.made, self.checks)
+
+    def _refers_elsewhere(self, field: Field, found: Field) -> bool:
+        """Whether the declared foreign key is missing, leads elsewhere, or acts otherwise on a delete. One more is left alone."""
+        wanted = next((key for key in self.made.foreign_key_constraints if key.column_keys == [field.column]), None)
+        if wanted is None or field.references is None:
+            return False
+        if found.references is None:
+            return True
+        target, (element,) = wanted.referred_table, wanted.elements
+        place = target.name if found.references.collection == target.name else f"{target.schema}.{target.name}"
+        action = (wanted.ondelete or "restrict").lower().replace(" ", "_").replace("no_action", "restrict")
+        return (found.references.collection, found.references.field, found.references.on_delete) != (place, element.column.name, action)
 
     def _indexed(self, field: Field) -> bool:
         """Whether a declared unique index makes it unique."""
