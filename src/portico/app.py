@@ -32,6 +32,7 @@ from portico.api.render import App, Receive, Scope, Send
 from portico.api.rest import Rest
 from portico.api.routes import ROUTERS
 from portico.api.safe_writes import SafeWrites
+from portico.api.search import SearchCall
 from portico.api.transactions import TransactionCalls
 from portico.catalog.catalog import LiveCatalog, Served
 from portico.catalog.watch import watch
@@ -63,6 +64,7 @@ from portico.service.monitor import Monitor
 from portico.service.passwords import Passwords
 from portico.service.plans import Plans
 from portico.service.schemas import Schemas
+from portico.service.search import Searches
 from portico.service.sequencer import Sequencer
 from portico.service.transactions.held import Limits as TransactionLimits
 from portico.service.transactions.ids import Holder
@@ -299,6 +301,7 @@ def assemble(service: Service) -> App:
         SafeWrites(service.units, life_seconds=settings.transactions.idempotency_hours * 3600),
         service.authenticator,
         TransactionCalls(service.transactions, service.authenticator, service.cluster.carry),
+        SearchCall(Searches(service.documents)),
         fallback=front,
         max_body_bytes=http.max_body_bytes,
         max_header_bytes=http.max_header_bytes,

@@ -21,6 +21,7 @@ from portico.api.render import App
 from portico.api.rest import Rest
 from portico.api.rest.errors import fail as rest_fail
 from portico.api.safe_writes import KEY, PREFER, WRITES, SafeWrites
+from portico.api.search import SearchCall
 from portico.api.transactions import NAME, TransactionCalls
 from portico.errors import HeadersTooLarge, InternalError, PorticoError
 from portico.events import Emit, InternalFault, RequestEnded
@@ -35,6 +36,7 @@ _REST = frozenset({"/rest/v1", "/rest/v1/rpc"})
 """The routes whose answers and errors are PostgREST's."""
 
 BATCH = "/api/db/transaction"
+SEARCH = "/api/db/search"
 TRANSACTION = "/api/db/transaction/{id}"
 
 
@@ -42,7 +44,7 @@ class Dispatcher:
     """Answers the hot calls.
 
     Args:
-        collections, histories, feeds, clients, rest, batch, transactions: their handlers.
+        collections, histories, feeds, clients, rest, batch, transactions, search: their handlers.
         safe_writes: runs those that need a unit of work.
         authenticator: says who calls. fallback: answers every other path.
         max_body_bytes, max_header_bytes: beyond them 413 and 431. emit: told of every request.
@@ -59,6 +61,7 @@ class Dispatcher:
         safe_writes: SafeWrites,
         authenticator: Authenticator,
         transactions: TransactionCalls,
+        search: SearchCall,
         *,
         fallback: App,
         max_body_bytes: int,
@@ -74,6 +77,7 @@ class Dispatcher:
         self._safe_writes = safe_writes
         self._authenticator = authenticator
         self._transactions = transactions
+        self._search = search
         self._fallback = fallback
         self._max_body_bytes = max_body_bytes
         self._max_header_bytes = max_header_bytes
@@ -129,6 +133,8 @@ class Dispatcher:
         if first == b"api" and length > 2 and parts[1] == b"db" and parts[2]:
             if parts[2] not in RESERVED:
                 return "/api/db/{collection}" if length == 3 else "/api/db/{collection}/{id}"
+            if parts[2] == b"search" and length == 3:
+                return SEARCH
             if parts[2] == b"transaction":
                 return BATCH if length == 3 else TRANSACTION
             return None
@@ -158,6 +164,9 @@ class Dispatcher:
             return
         if route == BATCH:
             await self._batch.run(exchange)
+            return
+        if route == SEARCH:
+            await self._search.handle(exchange, await exchange.caller(self._authenticator))
             return
         caller = await exchange.caller(self._authenticator)
         name = segment(parts[2])

@@ -11,6 +11,7 @@ from portico.builtin.connect import migration_lock, sync_engine, wait_for_databa
 from portico.builtin.declarations import SCHEMA, builtin_collections
 from portico.builtin.migrate import current_revision, upgrade
 from portico.builtin.migrations.roles import assume_owner, grant_tables
+from portico.builtin.searching import index_search
 from portico.engines.sql.companions_ddl import create_companions
 from portico.engines.sql.ddl import build_metadata, referenced_stubs
 from portico.engines.sql.partitions import create_partitions
@@ -69,7 +70,20 @@ def init_database(
         for step in further:
             step(connection)
         created = create_declared(connection, declared, discover=discover, builtin=builtin)
-        return Initialized(before, current_revision(connection), created)
+        served = _with_tables(connection, declared, discover=discover, builtin=builtin)
+        done = Initialized(before, current_revision(connection), created)
+    index_search(engine, served)
+    return done
+
+
+def _with_tables(
+    connection: sa.Connection, declared: Sequence[Collection], *, discover: Sequence[str], builtin: bool
+) -> dict[str, Collection]:
+    """The collections that have a table, by name; a declaration that is laid over a built-in one counts instead of it."""
+    own = builtin_collections("", schema=SCHEMA if connection.dialect.name == "postgresql" else None) if builtin else ()
+    inspector = sa.inspect(connection)
+    found = (locate(inspector, item, discover) for item in declared)
+    return {item.name: item for item in (*own, *found) if item is not None}
 
 
 def create_declared(

@@ -19,7 +19,7 @@ from portico.model.page import Changed, Document, Page
 from portico.model.positions import Advance, AuditQuery, AuditRow, Chain, FeedPage, Placed
 from portico.model.scope import Scope
 from portico.query.capabilities import Capability
-from portico.query.scoped import ScopedQuery
+from portico.query.scoped import ScopedQuery, Search
 
 
 @dataclass(slots=True)
@@ -167,6 +167,32 @@ class Recording(Protocol):
     @property
     def records(self) -> Records:
         """Them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A document that a search found: its collection, its key as its address writes it, and how well it matches (more is better)."""
+
+    collection: str
+    key: str
+    score: float
+
+
+HIT_BEGIN, HIT_END = "\x02", "\x03"
+"""What stands around the words that were found, in the excerpts of a search."""
+
+
+@runtime_checkable
+class Searching(Protocol):
+    """An engine that searches, where `init-db` made what it needs."""
+
+    async def search(self, query: Search, scope: Scope, limit: int, *, timeout: float | None = None) -> Sequence[Hit]:
+        """What matches in the scope, the best first. Raises PorticoError; NotSupported for `fuzzy` where the database cannot."""
+        ...
+
+    async def excerpts(self, query: Search, hits: Sequence[Hit], *, timeout: float | None = None) -> Sequence[str]:
+        """For each hit, plain text around what was found, which stands between `HIT_BEGIN` and `HIT_END`."""
         ...
 
 
@@ -383,6 +409,8 @@ class Engine(Protocol):
 
 __all__ = [
     "APART",
+    "HIT_BEGIN",
+    "HIT_END",
     "Answer",
     "Apart",
     "Call",
@@ -390,6 +418,7 @@ __all__ = [
     "Engine",
     "Forgetting",
     "Health",
+    "Hit",
     "Interactive",
     "InteractiveTransaction",
     "Isolation",
@@ -402,6 +431,7 @@ __all__ = [
     "Positions",
     "Recording",
     "Records",
+    "Searching",
     "TableSize",
     "Transaction",
 ]

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from portico.builtin.connect import migration_lock, sync_engine, wait_for_database
+from portico.builtin.searching import index_search
 from portico.catalog.operations import read_operations
 from portico.engines.sql.companions_ddl import create_companions
 from portico.errors import Conflict, MigrationError, MissingDependency, NotFound, PorticoError
@@ -133,9 +134,17 @@ class Migrator:
         if self._engine.dialect.name == "postgresql":
             with migration_lock(self._engine, wait_seconds=self._lock_wait) as connection:
                 yield self._prepared(PostgresRunner(connection))
+                self._index_search()
         else:
             with file_lock(str(self._engine.url.database), wait_seconds=self._lock_wait), self._engine.connect() as connection:
                 yield self._prepared(SqliteRunner(connection))
+                self._index_search()
+
+    def _index_search(self) -> None:
+        """Follow what was migrated: triggers that name what is there now, and what they index."""
+        collections = {name: item for name, item in self.target.known(self.checks()).items() if item.database == self.target.database}
+        for name in index_search(self._engine, collections):
+            self._tell(f"{name}: indexed for search")
 
     def _prepared(self, runner: PostgresRunner | SqliteRunner) -> Execution:
         execution = Execution(runner, self._journal, self._tell)

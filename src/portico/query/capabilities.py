@@ -17,6 +17,7 @@ class Capability(StrEnum):
     EMBEDDING = "embedding"
     RANGES = "ranges"
     FULL_TEXT = "full_text"
+    SEARCH = "search"
     FUZZY_SEARCH = "fuzzy_search"
     PLANNED_COUNT = "planned_count"
     AUDIT = "audit"

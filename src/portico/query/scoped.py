@@ -14,6 +14,7 @@ from portico.model.collection import Collection
 from portico.model.function import Function
 from portico.query.bound import BoundQuery, Parameter, Predicate
 from portico.query.bound_pipeline import BoundPipeline
+from portico.query.search import SearchText
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,27 @@ class Delete:
     versioned: bool = False
     cascades: tuple[Cascade, ...] = ()
     belongs: ScopeRule = EverythingRule()
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A collection that is searched, and how its documents are limited: `belongs` says whose they are, None that the caller sees all."""
+
+    collection: Collection
+    belongs: ScopeRule | None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search of collections of one database.
+
+    Attributes:
+        fuzzy: words that are written a little differently count as well.
+    """
+
+    text: SearchText
+    collections: tuple[Searched, ...]
+    fuzzy: bool = False
 
 
 ScopedQuery = GetByKey | ListPage | Count | Export | Aggregate | Create | Change | Delete

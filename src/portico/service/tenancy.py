@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from portico.errors import CollectionNotFound, ConfigurationError
@@ -29,9 +29,12 @@ from portico.query.scoped import (
     Resolution,
     Rules,
     ScopeRule,
+    Search,
+    Searched,
     SharedRule,
     TenantRule,
 )
+from portico.query.search import SearchText
 
 Resolve = Callable[[str], Collection | None]
 """Finds a collection of the catalog by name."""
@@ -92,6 +95,12 @@ def embedded_rules(query: BoundQuery, scope: Scope, resolve: Resolve) -> Rules:
             found.update({collection: rule_for(collection, scope, resolve) for collection in reached})
             found.update(embedded_rules(output.query, scope, resolve))
     return found or NO_RULES
+
+
+def search(text: SearchText, collections: Iterable[tuple[Collection, ScopeRule, ScopeRule]], *, fuzzy: bool) -> Search:
+    """A search of collections, each with its caller's rule and with whose its documents are."""
+    limited = (Searched(item, None if isinstance(rule, EverythingRule | SharedRule) else whose) for item, rule, whose in collections)
+    return Search(text, tuple(limited), fuzzy)
 
 
 def get_by_key(query: BoundQuery, key: tuple[Parameter, ...], rule: ScopeRule, *, etag: bool, embedded: Rules = NO_RULES) -> GetByKey:

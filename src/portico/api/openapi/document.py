@@ -22,6 +22,7 @@ from portico.api.openapi.calls import (
 )
 from portico.api.openapi.fields import document_schema, written_schema
 from portico.api.openapi.migrations import migration_calls
+from portico.api.openapi.search import search_call
 from portico.api.openapi.transactions import PARAMETERS, transaction_calls
 from portico.api.render import to_json
 from portico.model.collection import Collection
@@ -143,6 +144,7 @@ class OpenApi:
         paths["/api/db/audit"] = {"get": audit_call()}
         paths["/api/db/transaction"] = {"post": batch_call()}
         paths |= transaction_calls()
+        paths["/api/db/search"] = {"post": search_call()}
         return {
             "openapi": "3.1.0",
             "info": {"title": self._title, "version": self._version, "description": f"Catalog version {self._schemas.version}."},

@@ -23,7 +23,6 @@ DOCUMENT_METADATA: dict[str, object] = {
         {"name": "uq_document_metadata_client_id_filename", "fields": ["client_id", "filename"], "unique": True},
     ],
     "security": {"access_control": "tenant", "tenant_field": "client_id"},
-    "search": {"fields": ["filename", "summary"]},
     "audit": True,
 }
 

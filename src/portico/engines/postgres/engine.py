@@ -12,8 +12,8 @@ from uuid import UUID
 
 import asyncpg
 
-from portico.engines.base import Call, Compiled, Health, Isolation, LedgerEntry, LedgerState, Outcome, PoolStatus, TableSize
-from portico.engines.postgres import ledger
+from portico.engines.base import Call, Compiled, Health, Hit, Isolation, LedgerEntry, LedgerState, Outcome, PoolStatus, TableSize
+from portico.engines.postgres import ledger, search
 from portico.engines.postgres.compiled import PostgresPlan, compile_plan
 from portico.engines.postgres.errors import LOST, lost, reported
 from portico.engines.postgres.execute import chunks_of, set_scope
@@ -28,14 +28,15 @@ from portico.engines.postgres.reflect import fingerprint, reflect
 from portico.engines.postgres.runner import Runner
 from portico.engines.postgres.stored import stored_documents, stored_mark
 from portico.engines.postgres.transaction import PostgresTransaction, to_its_end
-from portico.errors import PorticoError
+from portico.errors import NotSupported, PorticoError, StatementTimeout
 from portico.events import Emit, EngineStarted
 from portico.model.collection import Collection
 from portico.model.function import Function
 from portico.model.page import Page
+from portico.model.scope import Scope
 from portico.query.capabilities import Capability
 from portico.query.limits import MOST_CASCADED
-from portico.query.scoped import CallFunction, ScopedQuery
+from portico.query.scoped import CallFunction, ScopedQuery, Search
 
 _ALWAYS = frozenset(
     {
@@ -56,6 +57,10 @@ _ALWAYS = frozenset(
 _WITH_COMPANIONS = frozenset(
     {Capability.AUDIT, Capability.IDEMPOTENCY, Capability.VERSIONS, Capability.CHANGE_FEED, Capability.INTERACTIVE_TRANSACTIONS}
 )
+
+
+_LEARN = """SELECT to_regclass('portico.audit') IS NOT NULL, to_regclass('portico.search') IS NOT NULL,
+ to_regclass('portico.idx_search_body') IS NOT NULL"""
 
 
 class PostgresEngine:
@@ -87,9 +92,11 @@ class PostgresEngine:
         """Open the pool and learn what the database has: companion tables."""
         await self._pool.open()
         async with self._asking() as connection:
-            companions = await connection.fetchval("SELECT to_regclass('portico.audit') IS NOT NULL")
-        if companions:
-            self.capabilities = _ALWAYS | _WITH_COMPANIONS
+            companions, searched, similar = await connection.fetchrow(_LEARN) or (False, False, False)
+        found = set(_WITH_COMPANIONS) if companions else set()
+        found |= {Capability.SEARCH} if searched else set()
+        found |= {Capability.FUZZY_SEARCH} if searched and similar else set()
+        self.capabilities = _ALWAYS | found
         options = self.options
         overflow = options.maximum - options.minimum
         self._emit(EngineStarted(self.name, self.kind, options.minimum, overflow, options.timeout, options.recycle))
@@ -134,6 +141,33 @@ class PostgresEngine:
         """Remove answers of keyed writes that are older than these seconds, unless another node is about it."""
         async with self._asking() as connection:
             return await forget(connection, older_than, most)
+
+    async def search(self, query: Search, scope: Scope, limit: int, *, timeout: float | None = None) -> Sequence[Hit]:
+        """The best matches; on PostgreSQL `fuzzy` adds those by words that are written alike, where pg_trgm is installed."""
+        if query.fuzzy and Capability.FUZZY_SEARCH not in self.capabilities:
+            raise NotSupported(Capability.FUZZY_SEARCH, self.kind, hint="Install pg_trgm in the database, and run portico init-db again.")
+        seconds = timeout if timeout is not None else self.options.statement_timeout
+        async with self._searching() as connection:
+            hits = await search.find(connection, query, scope, limit, seconds)
+            if query.fuzzy and len(hits) < limit:
+                there = {(hit.collection, hit.key) for hit in hits}
+                similar = await search.find_similar(connection, query, scope, limit, seconds)
+                least = min((hit.score for hit in hits), default=1.0)
+                hits += [replace(hit, score=hit.score * least) for hit in similar if (hit.collection, hit.key) not in there]
+        return hits[:limit]
+
+    async def excerpts(self, query: Search, hits: Sequence[Hit], *, timeout: float | None = None) -> Sequence[str]:
+        """What stands around the words that were found."""
+        async with self._searching() as connection:
+            return await search.excerpts(connection, query, hits, timeout if timeout is not None else self.options.statement_timeout)
+
+    @asynccontextmanager
+    async def _searching(self) -> AsyncIterator[Connection]:
+        try:
+            async with self._asking(Share.ALONE) as connection:
+                yield connection
+        except TimeoutError:
+            raise StatementTimeout("The search ran longer than allowed and was cancelled.") from None
 
     def companion(self, companion: Collection) -> Collection:
         """The table of the schema `portico`."""

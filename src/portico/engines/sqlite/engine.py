@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TypeVar, cast
 from uuid import UUID
 
-from portico.engines.base import Answer, Call, Compiled, Health, Isolation, LedgerEntry, LedgerState, Outcome, PoolStatus
-from portico.engines.sqlite import ledger
+from portico.engines.base import Answer, Call, Compiled, Health, Hit, Isolation, LedgerEntry, LedgerState, Outcome, PoolStatus
+from portico.engines.sql.search_sqlite import TABLE as SEARCH_TABLE
+from portico.engines.sqlite import ledger, search
 from portico.engines.sqlite.companion_rows import AUDIT_TABLE, VERSIONS_TABLE
 from portico.engines.sqlite.connections import Threads, Watchdog, closed, open_connection
 from portico.engines.sqlite.errors import is_busy, is_interrupted, is_unshowable, translate, unstorable
@@ -30,13 +31,14 @@ from portico.engines.sqlite.stored import stored_documents, stored_mark
 from portico.engines.sqlite.stream import export_chunks
 from portico.engines.sqlite.transaction import SqliteTransaction
 from portico.engines.sqlite.writer import Writer
-from portico.errors import DatabaseUnavailable, PorticoError
+from portico.errors import DatabaseUnavailable, NotSupported, PorticoError
 from portico.events import ConnectionFailed, Emit, EngineStarted
 from portico.model.collection import Collection
 from portico.model.companions import for_sqlite
+from portico.model.scope import Scope
 from portico.query.capabilities import Capability
 from portico.query.limits import MOST_CASCADED
-from portico.query.scoped import ScopedQuery
+from portico.query.scoped import ScopedQuery, Search
 
 T = TypeVar("T")
 
@@ -146,6 +148,7 @@ class SqliteEngine:
         found = {Capability.AUDIT} if AUDIT_TABLE in tables else set()
         found |= {Capability.VERSIONS} if VERSIONS_TABLE in tables else set()
         found |= {Capability.CHANGE_FEED} if POSITIONS_TABLE in tables else set()
+        found |= {Capability.SEARCH} if SEARCH_TABLE in tables else set()
         found |= {Capability.IDEMPOTENCY} if KEYS_TABLE in tables else set()
         found |= {Capability.INTERACTIVE_TRANSACTIONS} if ledger.LEDGER_TABLE in tables else set()
         self.capabilities = _ALWAYS | found
@@ -324,6 +327,18 @@ class SqliteEngine:
         return PoolStatus(
             2 + idle + busy, 2 - writing + idle, busy + writing, busy + idle, 0, self._threads.waiting + len(self._writer.queue)
         )
+
+    async def search(self, query: Search, scope: Scope, limit: int, *, timeout: float | None = None) -> Sequence[Hit]:
+        """The best matches, found in a thread."""
+        del timeout  # every read of a thread has the same
+        if query.fuzzy:
+            raise NotSupported(Capability.FUZZY_SEARCH, self.kind)
+        return await self._apart(lambda connection: search.find(connection, query, scope, limit))
+
+    async def excerpts(self, query: Search, hits: Sequence[Hit], *, timeout: float | None = None) -> Sequence[str]:
+        """What stands around the words that were found."""
+        del timeout
+        return await self._apart(lambda connection: search.excerpts(connection, query, hits))
 
     def companion(self, companion: Collection) -> Collection:
         """The table whose name begins with ``portico_``."""
