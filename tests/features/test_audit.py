@@ -1,10 +1,13 @@
 """The audit as its readers have it: chained soon after the commit, verified by the command, and shown by `GET /api/db/audit`."""
 
+import asyncio
 import json
 import sqlite3
 from contextlib import closing
+from itertools import pairwise
 from typing import Any, Literal
 
+import httpx2
 import pytest
 
 from tests.conftest import StartPortico
@@ -137,3 +140,44 @@ def test_the_audit_is_refused_masked_and_checked(portico: StartPortico) -> None:
     assert audit_of(process, "collection=clients", everything)[0]["after"]["email"] == "a@b.org"
     filtered = key(process, "--allow", "clients:*", "--row-filter", 'clients:{"name": "Other"}')
     assert status("collection=clients", filtered) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_with_twelve_writers_on_one_document_every_before_is_the_previous_after(portico: StartPortico, engine: Kind) -> None:
+    process = portico(engine)
+    make_clients(process, 1)
+    async with httpx2.AsyncClient(base_url=process.url, timeout=30) as client:
+
+        async def write(writer: int) -> None:
+            for turn in range(8):
+                changed = await client.patch("/api/db/clients/c0", json={"name": f"{writer} {turn}"})
+                assert changed.status_code == 200, changed.text
+
+        await asyncio.gather(*(write(writer) for writer in range(12)))
+    query = "collection=clients&document_key=c0&limit=1000"
+    wait_until(lambda: all(row["position"] for row in audit_of(process, query, {})), 10, "every row is chained")
+    rows = sorted(audit_of(process, query, {}), key=lambda row: int(row["position"]))
+    assert len(rows) == 1 + 12 * 8
+    assert all(later["before"] == earlier["after"] for earlier, later in pairwise(rows))
+    assert verified(process)[0] == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_bulk_filter_wide_and_cascaded_changes_leave_a_row_for_each_document(portico: StartPortico, engine: Kind) -> None:
+    process = portico(engine)
+    make_clients(process, 3)
+    process.client.patch("/api/db/clients?id=in.(c0,c1,c2)", json={"status": "suspended"}).raise_for_status()
+    user = process.client.post("/api/db/users", json={"client_id": "c0", "username": "ann", "full_name": "Ann"}).json()["data"]["user_id"]
+    talks = [{"user_id": user, "title": str(at)} for at in range(3)]
+    process.client.post("/api/db/conversations", json=talks).raise_for_status()
+    process.client.delete(f"/api/db/users/{user}").raise_for_status()
+
+    def operations(collection: str) -> list[str]:
+        rows = audit_of(process, f"collection={collection}&service=dev&limit=1000", {})
+        return sorted(row["operation"] for row in rows if collection != "clients" or row["document_key"] in {"c0", "c1", "c2"})
+
+    assert operations("clients") == ["create"] * 3 + ["update"] * 3
+    assert operations("conversations") == ["create"] * 3 + ["delete"] * 3
+    assert operations("users") == ["create", "delete"]
+    deleted = audit_of(process, "collection=conversations&operation=delete", {})
+    assert {(row["document_client"], row["document_user"]) for row in deleted} == {("c0", user)}
