@@ -180,6 +180,9 @@ def test_a_holder_that_is_killed_leaves_no_lock_and_nothing_of_it(service: Nodes
         killed = time.monotonic()
         wait_until(lambda: is_free(node, process_database, kept), within=5, what="the lock to go")  # noqa: B023 - called at once
         slowest = max(slowest, time.monotonic() - killed)
+        # Connections that waited in the dead worker's queue are refused; a new one takes its place.
+        wait_until(lambda node=node, before=before: len(workers_of(node)) == before, what="a new worker")  # type: ignore[misc]
+        wait_until(lambda node=node: answers_everywhere(node), what="answers of all workers")  # type: ignore[misc]
         answers = [service.call("GET", f"/api/db/clients/{kept}", transaction)]
         answers += [service.end(transaction, what) for what in ("commit", "rollback")]
         for answer in answers:
@@ -188,8 +191,15 @@ def test_a_holder_that_is_killed_leaves_no_lock_and_nothing_of_it(service: Nodes
         outcomes[state["state"]] += 1
         assert (state["state"], state["reason"]) == ("rolled_back", "holder_lost")
         assert service.call("GET", f"/api/db/clients/{lost}").status_code == 404
-        wait_until(lambda node=node, before=before: len(workers_of(node)) == before, what="a new worker")  # type: ignore[misc]
     print(f"\nkilled 3 holders: locks gone within {slowest:.2f} s, states {dict(outcomes)}, statuses {dict(service.counted)}")
+
+
+def answers_everywhere(node: PorticoProcess) -> bool:
+    """Whether connections reach workers that serve, several times in a row."""
+    try:
+        return all(httpx2.get(f"{node.url}/health/live", headers={"Connection": "close"}).status_code == 200 for _ in range(9))
+    except httpx2.TransportError:
+        return False
 
 
 def is_free(node: PorticoProcess, database: PostgresDatabase | None, key: str) -> bool:

@@ -24,6 +24,7 @@ from portico.events import (
     QueryRan,
     RequestEnded,
     RequestStarted,
+    TransactionEnded,
     TransactionFailed,
 )
 from portico.observe.lines import Lines
@@ -65,6 +66,7 @@ class Log:
         self._on(EngineStarted, self._engine_started)
         self._on(ConnectionFailed, self._connection_failed)
         self._on(TransactionFailed, self._transaction_failed)
+        self._on(TransactionEnded, self._transaction_ended)
         self._on(PoolExhaustedEvent, self._pool_exhausted)
         self._on(PoolWaited, self._pool_waited)
         self._on(PlanDisjoined, self._plan_disjoined)
@@ -130,6 +132,14 @@ class Log:
         self.line(
             "ERROR", "database", "Database transaction failed",
             database=event.database, error_type=event.error_type, error_message=event.error_message,
+        )  # fmt: skip
+
+    def _transaction_ended(self, event: TransactionEnded) -> None:
+        level = "DEBUG" if event.state in {"committed", "rolled_back"} else "WARNING"
+        self.line(
+            level, "database", "Interactive transaction ended",
+            database=event.database, service=event.service, state=event.state, reason=event.reason,
+            duration=round(event.duration, 3), calls=event.calls,
         )  # fmt: skip
 
     def _pool_exhausted(self, event: PoolExhaustedEvent) -> None:
