@@ -251,21 +251,19 @@ def _sequencers(settings: Settings, engines: dict[str, Engine], changes: Changes
     return tuple(Sequencer(engine, chain, emit=emit, given=partial(changes.wake, engine.name)) for engine in engines.values())
 
 
+def _batches(service: Service, upserts: Upserts) -> Batches:
+    limits = service.settings.transactions
+    lives = {
+        # Who holds SQLite's writer keeps all others from writing.
+        name: limits.embedded_life_seconds if engine.kind == "sqlite" else limits.life_seconds
+        for name, engine in service.engines.items()
+    }
+    return Batches(service.documents, service.writes, upserts, parse=parse_query, lives=lives)
+
+
 def assemble(service: Service) -> App:
     """The ASGI application around a service: the dispatcher first, and the control plane for the rest."""
     settings = service.settings
-    limits = settings.transactions
-    batches = Batches(
-        service.documents,
-        service.writes,
-        Upserts(service.documents, service.writes),
-        parse=parse_query,
-        lives={
-            # Who holds SQLite's writer keeps all others from writing.
-            name: limits.embedded_life_seconds if engine.kind == "sqlite" else limits.life_seconds
-            for name, engine in service.engines.items()
-        },
-    )
     upserts = Upserts(service.documents, service.writes)
     imports = Imports(service.writes, upserts)
     functions = Functions(
@@ -297,7 +295,7 @@ def assemble(service: Service) -> App:
         service.feeds,
         Clients(collections, service.documents, service.writes, service.authenticator, make_clients=not settings.environment.strict),
         Rest(service.documents, service.writes, upserts, functions, service.schemas, service.authenticator),
-        BatchCall(batches, service.authenticator, most=settings.transactions.batch_operations),
+        BatchCall(_batches(service, upserts), service.authenticator, most=settings.transactions.batch_operations),
         SafeWrites(service.units, life_seconds=settings.transactions.idempotency_hours * 3600),
         service.authenticator,
         TransactionCalls(service.transactions, service.authenticator, service.cluster.carry),
