@@ -202,6 +202,7 @@ async def test_a_thousand_followers_of_one_worker_all_get_what_was_changed(porti
     began: list[float] = []
     delays: list[float] = []
     ready = 0
+    all_ready = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     async def read() -> None:
@@ -210,6 +211,8 @@ async def test_a_thousand_followers_of_one_worker_all_get_what_was_changed(porti
         writer.write(b"GET /api/db/clients/changes HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await reader.readuntil(b"\nid: ")
         ready += 1
+        if ready == many:
+            all_ready.set()
         await reader.readuntil(b"event: create")
         delays.append(loop.time() - began[0])
         assert b'"key":"acme"' in await reader.readuntil(b"\n\n")
@@ -217,10 +220,7 @@ async def test_a_thousand_followers_of_one_worker_all_get_what_was_changed(porti
 
     async with asyncio.timeout(120):
         readers = [asyncio.create_task(read()) for _ in range(many)]
-        while ready < many:
-            done = [reader for reader in readers if reader.done()]
-            assert not done, done[0].exception()
-            await asyncio.sleep(0.05)
+        await all_ready.wait()
         held = rss_of(worker) - before
         began.append(loop.time())
         await asyncio.to_thread(make_client, process, "acme")
