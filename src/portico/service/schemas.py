@@ -40,6 +40,12 @@ class Schemas:
         collection = self.known(identity, name)
         return _document(collection, effective(identity, collection))
 
+    def check_visible(self, identity: Identity, name: str) -> None:
+        """Raise CollectionNotFound where the caller may not know of the collection, whatever it would do with it."""
+        access = effective(identity, self._catalog().find(name))
+        if not access.visible:
+            require(access, Permission.READ)
+
     def known(self, identity: Identity, name: str) -> Collection:
         """A collection that the caller may read.
 

@@ -55,6 +55,9 @@ class Rest:
     async def _collection(self, exchange: Exchange, caller: Caller, path: str) -> None:
         method = exchange.method
         name = collection_name(self._schemas, caller.identity, path, profile_of(exchange.headers, reading=method in _READ_ONLY))
+        if method not in _READ_ONLY:
+            # Otherwise a refused write would tell that there is a view, or a table without a key.
+            self._schemas.check_visible(caller.identity, name)
         match method:
             case "GET" | "HEAD":
                 await reads.read(exchange, caller, name, self._documents)

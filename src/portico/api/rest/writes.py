@@ -50,6 +50,9 @@ def wish_of(exchange: Exchange) -> Wish:
         return Wish(wishes, media, EVERY_FIELD)
     select = exchange.parameters({"select"})
     parsed = postgrest.parse(select.items(), allowed=frozenset({"select"}))
+    for item in parsed.query.select or ():
+        if isinstance(item, ast.Selected) and item.aggregate is not None:
+            raise InvalidParameter("A write answers rows, and no groups of them.", details={"parameter": "select"})
     return Wish(wishes, media, ast.Query(select=parsed.query.select, own_moments=True))
 
 
