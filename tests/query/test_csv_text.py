@@ -49,6 +49,7 @@ def test_a_document_becomes_a_record_of_its_values_texts(document: dict[str, obj
     line = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
     made = (writer.header + writer.records(line.encode() + b"\n")).decode()
     header, record = (found for _, found in read_records(lines(made)))
+    assert not isinstance(header, InvalidValue)
     assert [name or "" for name in header] == list(document)
     shown = [
         None if value is None else value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
