@@ -9,8 +9,8 @@ from typing import cast
 import asyncpg
 import pytest
 
-from portico.engines.base import Positions, Recording
 from portico.engines.postgres.positions import MARK_EVERY
+from portico.engines.records import Positions, Recording
 from portico.model.positions import FIRST_HASH, Chain
 from tests.engines.declarations import THINGS
 from tests.engines.harness import Harness, OpenHarness

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
-from portico.engines.base import Recording
+from portico.engines.records import Recording
 from portico.model.positions import Chain
 from portico.service.verification import Verdict, Verification
 from tests.engines.declarations import THINGS

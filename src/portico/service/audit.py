@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from portico.catalog.catalog import Catalog
-from portico.engines.base import Engine, Records
+from portico.engines.base import Engine
+from portico.engines.records import Records
 from portico.errors import Forbidden, InvalidCursor, InvalidParameter, NotSupported, OutOfRange, UnknownParameter
 from portico.model.collection import Collection
 from portico.model.field import Base, FieldType

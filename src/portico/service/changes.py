@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from portico.catalog.catalog import Catalog
-from portico.engines.base import Engine, Records
+from portico.engines.base import Engine
+from portico.engines.records import Records
 from portico.errors import ChangesGone, NotSupported, PorticoError
 from portico.events import ConnectionFailed, Emit, InternalFault
 from portico.model.identity import Permission

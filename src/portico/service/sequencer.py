@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from portico.engines.base import Engine, Positions, Recording, Records
+from portico.engines.base import Engine
+from portico.engines.records import Positions, Recording, Records
 from portico.errors import PorticoError
 from portico.events import ConnectionFailed, Emit, InternalFault
 from portico.model.positions import Chain

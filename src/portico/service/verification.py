@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from portico.engines.base import Records
+from portico.engines.records import Records
 from portico.model.positions import AUDIT_KIND, FIRST_HASH, MARK_KIND, Chain, Placed
 
 AT_ONCE = 5000
