@@ -1,4 +1,4 @@
-"""What bounds interactive transactions: whose they are, how many, how long, and which databases have them."""
+"""What bounds interactive transactions: whose they are, how long they live, and which databases have them."""
 
 from __future__ import annotations
 
@@ -102,17 +102,6 @@ def test_one_that_is_used_all_the_time_ends_with_its_life(service: PorticoProces
     wait_until(over, within=15, what="the life limit")
     assert {answer.status_code for answer in answers[:-1]} == {200}
     assert answers[-1].json()["error"]["details"] == {"state": "expired", "reason": "life"}
-
-
-def test_a_service_has_four_open_and_others_their_own(service: PorticoProcess) -> None:
-    many, few = key(service, "many"), key(service, "few")
-    held = [begin(service, many) for _ in range(4)]
-    assert service.client.get(f"/api/db/transaction/{held[0]}", headers=many).json()["data"]["state"] == "started"
-    answer = service.client.post(BEGIN, headers=few)
-    assert answer.status_code == 201, answer.text
-    service.client.post(f"/api/db/transaction/{answer.json()['data']['transaction_id']}/rollback", headers=few).raise_for_status()
-    for transaction in held:
-        service.client.post(f"/api/db/transaction/{transaction}/rollback", headers=many)
 
 
 @pytest.mark.database
