@@ -76,6 +76,7 @@ def test_words_phrases_alternatives_and_exclusions(search: Callable[..., httpx2.
     assert sorted(found(search("meeting or door"))) == ["3", "4"]
     assert found(search("platypus")) == []
     assert found(search("CAFÉ oak")) == ["4"]
+    assert found(search("oak oak or oak")) == ["4"]
 
 
 def test_the_heavier_field_counts_more(search: Callable[..., httpx2.Response]) -> None:

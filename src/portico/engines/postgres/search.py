@@ -103,7 +103,7 @@ def _languages(query: Search, values: list[object]) -> tuple[dict[str, str], str
             continue
         columns[language] = f"q{len(columns)}"
         config = f"{_bind(values, language)}::text::regconfig"
-        terms = {term: f"phraseto_tsquery({config}, {_bind(values, term)}::text)" for term in query.text.terms}
+        terms = {term: f"phraseto_tsquery({config}, {_bind(values, term)}::text)" for term in dict.fromkeys(query.text.terms)}
         groups = ["(" + " || ".join(terms[term] for term in group) + ")" for group in query.text.groups]
         wanted = " && ".join(groups)
         unwanted = "".join(f" && !!{terms[term]}" for term in query.text.excluded)
