@@ -182,7 +182,7 @@ def test_redis_url_is_the_cache_unless_the_file_names_another(settings):
     yaml = "databases: {redis-main: {connection_string: 'redis://a/0'}}\ncache: {database: redis-main}"
     found = settings(yaml, REDIS_URL="redis://b/0")
     assert found.cache.database == "redis-main"
-    assert found.cache_database.connection.hosts == (("b", None),)
+    assert found.databases["redis-main"].connection.hosts == (("b", None),)
 
 
 def test_mongodb_url_adds_a_database_and_control_data_stays_in_an_sql_one(settings):

@@ -80,3 +80,18 @@ def test_status_changes_nothing_and_says_that_a_database_is_missing_or_away(port
     assert not (missing.folder / "portico.db").exists()
     main = {"type": "postgresql", "connection_string": "postgresql://nobody@127.0.0.1:1/none"}
     assert portico(config={"databases": {"main": main}}, start=False).run("status").returncode == 3
+
+
+def test_doctor_names_what_is_set_and_has_no_effect_yet(portico: StartPortico) -> None:
+    letters = {
+        "name": "letters",
+        "fields": [{"name": "id", "type": "bigint"}, {"name": "body", "type": "text"}],
+        "primary_key": ["id"],
+        "security": {"access_control": "shared", "encrypted": ["body"]},
+    }
+    process = portico(config={"limits": {"rate": {"reads_per_minute": 60}}, "collections": [letters]}, start=False)
+    process.run("init-db")
+    found = findings(process)
+    assert "no effect yet" in found["setting limits.rate.reads_per_minute"]
+    assert [subject for subject in found if subject.startswith("setting")] == ["setting limits.rate.reads_per_minute"]
+    assert "stored as they are: body" in found["collection letters"]

@@ -18,7 +18,7 @@ from portico.events import discard
 from portico.model.collection import Collection
 from portico.model.field import Base
 from portico.query.capabilities import Capability
-from portico.settings import Settings, unsafe_reasons
+from portico.settings import Settings, set_in_vain, unsafe_reasons
 from portico.wiring import declared_collections, lacks_file, open_engine
 
 _INIT = "Run `portico init-db`."
@@ -46,6 +46,7 @@ class Finding:
 async def diagnose(settings: Settings, *, security: bool) -> list[Finding]:
     """Everything that is found. Raises ConfigurationError where the declarations cannot be read."""
     findings = [Finding(Severity.ERROR, "settings", reason) for reason in unsafe_reasons(settings)]
+    findings += [Finding(Severity.NOTE, f"setting {key}", "it has no effect yet.") for key in set_in_vain(settings)]
     engines: list[Engine] = []
     for name, database in settings.databases.items():
         if database.type == "redis":
@@ -122,6 +123,11 @@ def _of_collection(collection: Collection) -> Iterator[Finding]:
             Severity.WARNING, subject, "nobody declared whose documents these are: only services with the scope * reach it.",
             "Declare security.access_control: tenant, owner, relation or shared.",
         )  # fmt: skip
+    if security.encrypted:
+        text = (
+            f"declared encrypted, but stored as they are: {', '.join(sorted(security.encrypted))}. Nothing encrypts them yet."
+        )
+        yield Finding(Severity.WARNING, subject, text, "Encrypt them before they are written, or encrypt the database's disk.")
     tenant = collection.by_name.get(security.tenant_field or security.owner_field or "")
     if tenant is not None and (tenant.type.base not in TENANT_TYPES or tenant.type.array):
         yield Finding(

@@ -21,6 +21,7 @@ from portico.settings.groups import (
 )
 from portico.settings.keyring import Keyring, MasterKey
 from portico.settings.load import config_file, load, load_keyring
+from portico.settings.pending import set_in_vain
 from portico.settings.root import Declaration, Settings, derive_key
 from portico.settings.safety import unsafe_reasons
 from portico.settings.secrets import Secret
@@ -56,5 +57,6 @@ __all__ = [
     "is_loopback",
     "load",
     "load_keyring",
+    "set_in_vain",
     "unsafe_reasons",
 ]

@@ -9,6 +9,7 @@ from pydantic_core import PydanticUndefined
 from portico.settings.databases import Database, Pool, Replica
 from portico.settings.environment import FIXED_NAMES, URLS_BY_TYPE, variable_name
 from portico.settings.groups import Function, Group, Issuer
+from portico.settings.pending import is_pending
 from portico.settings.root import Settings
 from portico.settings.schema import Path, is_secret, node_of
 from portico.settings.short_form import NAMES
@@ -72,7 +73,8 @@ def _table(title: str, path: Path, model: type[Group], groups: list[tuple[Path, 
         secret = " A secret." if is_secret(node) else ""
         listed = " Their keys are described below." if _item(node.annotation) else ""
         default = _default(field.default)
-        yield f"| `{name}` | {default} | `{variable_name((*path, name))}` | {field.description}{secret}{listed} |"
+        vain = " No effect yet." if is_pending(".".join((*path, name))) else ""
+        yield f"| `{name}` | {default} | `{variable_name((*path, name))}` | {field.description}{secret}{listed}{vain} |"
     for name, field in model.model_fields.items():
         item = _item(node_of(field.annotation).annotation)
         if item is not None:

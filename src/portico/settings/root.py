@@ -108,11 +108,6 @@ class Settings(Group):
         return self.databases[self.store.database]
 
     @property
-    def cache_database(self) -> Database | None:
-        """The Redis database that nodes share, if there is one."""
-        return self.databases[self.cache.database] if self.cache.database is not None else None
-
-    @property
     def anonymous_service(self) -> str | None:
         """The service that calls without a credential act as: `dev` in development unless `auth.required`, else None."""
         return None if self.auth.required or self.environment.strict else DEVELOPMENT_SERVICE
