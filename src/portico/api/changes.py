@@ -8,12 +8,11 @@ import time
 import orjson
 
 from portico.api.exchange import VARY, ClientGoneError, Exchange
-from portico.errors import InvalidParameter, PorticoError, UnknownParameter
+from portico.errors import InvalidParameter, PorticoError
 from portico.service.authenticate import Authenticator
 from portico.service.caller import Caller
 from portico.service.changes import Changes, Follower
 from portico.service.feed_view import View
-from portico.syntax import postgrest
 
 HEARTBEAT_SECONDS = 15.0
 CHECK_SECONDS = 0.5
@@ -141,9 +140,7 @@ async def _wait(woken: asyncio.Event, seconds: float) -> None:
 
 def _position(exchange: Exchange) -> int | None:
     """Where to resume: `Last-Event-ID`, which a client sends by itself, goes before `after`."""
-    for name, _ in postgrest.decode_pairs(exchange.scope["query_string"]):
-        if name != "after":
-            raise UnknownParameter(f"A change feed takes no parameter {name[:100]!r}.", hint="It takes after.")
+    exchange.takes("after")
     given = exchange.headers.get(b"last-event-id", b"").decode("latin-1").strip() or exchange.parameters(("after",)).get("after")
     if given is None:
         return None

@@ -9,14 +9,13 @@ from urllib.parse import quote
 
 from portico.api.collections import Collections, no_route
 from portico.api.exchange import Exchange, key_of, segment
-from portico.errors import DuplicateDocument, Forbidden, NotFound, RequestError, StaleSnapshot, UnknownParameter, UnknownReference
+from portico.errors import DuplicateDocument, Forbidden, NotFound, RequestError, StaleSnapshot, UnknownReference
 from portico.model.page import Document
 from portico.service.authenticate import Authenticator
 from portico.service.caller import Caller
 from portico.service.documents import Documents
 from portico.service.validate import object_body
 from portico.service.writes import Writes
-from portico.syntax import postgrest
 
 CLIENTS, DOCUMENTS, EVENTS = "clients", "document_metadata", "events"
 
@@ -68,8 +67,7 @@ class Clients:
                 await self._require_client(caller, client)
             await self._collections.listed(exchange, listed)
             return
-        for parameter, _ in postgrest.decode_pairs(exchange.scope["query_string"]):
-            raise UnknownParameter(f"This call takes no parameter {parameter[:100]!r}.")
+        exchange.takes()
         body = await exchange.json()
         base = f"/clients/{quote(client, safe='')}/documents"
         if isinstance(body, list):

@@ -20,7 +20,7 @@ from portico.service.documents import Documents, Listed
 from portico.service.imports import Imports
 from portico.service.upserts import Upserts
 from portico.service.writes import Writes
-from portico.syntax import mongo, postgrest
+from portico.syntax import mongo
 
 FIELDS_ONLY = frozenset({"select", "include"})
 NO_CLAUSES: frozenset[str] = frozenset()
@@ -66,7 +66,7 @@ class Collections:
             case "PATCH" | "PUT":
                 await self._change(exchange, caller, name, key)
             case "DELETE":
-                self._no_parameters(exchange)
+                exchange.takes()
                 etag = await self.condition(exchange, caller, name, key)
                 await self._writes.delete(caller, name, key, etag=etag)
                 await exchange.answer(204, b"")
@@ -78,13 +78,13 @@ class Collections:
         match call:
             case b"query":
                 exchange.allow("POST")
-                self._no_parameters(exchange)
+                exchange.takes()
                 parsed = mongo.parse(await exchange.json())
                 asked = Asked(parsed.query, parsed.values, lambda: parsed.query)
                 await self.listed(exchange, await self._documents.list(caller, name, asked))
             case b"aggregate":
                 exchange.allow("POST")
-                self._no_parameters(exchange)
+                exchange.takes()
                 await self._aggregate(exchange, caller, name)
             case b"count":
                 exchange.allow("GET", "HEAD")
@@ -184,7 +184,7 @@ class Collections:
         await exchange.answer(201, body, JSON, (b"location", location), tag, VARY, *applied)
 
     async def _change(self, exchange: Exchange, caller: Caller, name: str, key: tuple[str, ...]) -> None:
-        self._no_parameters(exchange)
+        exchange.takes()
         body = await exchange.json()
         if exchange.method == "PUT" and exchange.headers.get(b"if-none-match", b"").strip() == b"*":
             document = await self._writes.create_at(caller, name, key, body)
@@ -213,7 +213,7 @@ class Collections:
         most, answer = self._preferences(exchange)
         body = await exchange.json()
         if isinstance(body, list):
-            self._no_parameters(exchange)
+            exchange.takes()
             if most is not None and len(body) > most:
                 raise TooManyAffected(f"The change would touch more than {most} documents.", details={"max_affected": most})
             changed = await self._bulk.update_all(caller, name, body, answer=answer)
@@ -235,13 +235,6 @@ class Collections:
         if most is not None and not (most.isascii() and most.isdigit() and len(most) <= 9):
             raise InvalidParameter("The preference max-affected is a whole number.")
         return int(most) if most is not None else None, prefer.get("return") == "representation"
-
-    @staticmethod
-    def _no_parameters(exchange: Exchange) -> None:
-        """Refuse parameters where a call takes none: an ignored one would mislead."""
-        if exchange.scope["query_string"]:
-            for parameter, _ in postgrest.decode_pairs(exchange.scope["query_string"]):
-                raise InvalidParameter(f"This call takes no parameter {parameter[:100]!r}.")
 
 
 def no_route(path: str) -> RouteNotFound:

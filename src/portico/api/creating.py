@@ -13,7 +13,6 @@ from portico.model.page import Document
 from portico.query.scoped import Resolution
 from portico.service.conflicts import OnConflict
 from portico.service.members import Members, Missing
-from portico.syntax import postgrest
 
 PARAMETERS = frozenset({"on_conflict", "columns"})
 _RESOLUTIONS: dict[str, Resolution] = {"merge-duplicates": "merge", "ignore-duplicates": "ignore"}
@@ -38,13 +37,11 @@ def asked(exchange: Exchange, known: frozenset[str] = PARAMETERS) -> Asked | Non
     """What the request asks for; None for a plain create, which costs nothing to tell. `known` are the parameters that it takes.
 
     Raises:
-        InvalidParameter: a parameter that a create does not take, or a preference that it does not know.
+        UnknownParameter: a parameter that a create does not take. InvalidParameter: a preference that it does not know.
     """
     if not exchange.scope["query_string"] and exchange.headers.get(b"prefer") is None:
         return None
-    for parameter, _ in postgrest.decode_pairs(exchange.scope["query_string"]):
-        if parameter not in known:
-            raise InvalidParameter(f"This call takes no parameter {parameter[:100]!r}.")
+    exchange.takes(*known)
     return read(exchange.parameters(PARAMETERS), exchange.prefer())
 
 

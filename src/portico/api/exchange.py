@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from portico.api.middleware.correlation import HEADER, CorrelationIds, current
-from portico.errors import BodyTooLarge, InvalidParameter, MethodNotAllowed, RequestError, UnsupportedMediaType
+from portico.errors import BodyTooLarge, InvalidParameter, MethodNotAllowed, RequestError, UnknownParameter, UnsupportedMediaType
 from portico.model.identity import Actor, Identity
 from portico.service.authenticate import Authenticator
 from portico.service.caller import Asked, Caller, Transaction
@@ -160,6 +160,15 @@ class Exchange:
                     raise InvalidParameter(f"The parameter {name} stands twice.")
                 found[name] = value
         return found
+
+    def takes(self, *known: str) -> None:
+        """Raise UnknownParameter where the query string has a parameter of another name: an ignored one would mislead."""
+        if not self.scope["query_string"]:
+            return
+        for name, _ in postgrest.decode_pairs(self.scope["query_string"]):
+            if name not in known:
+                hint = f"It takes {', '.join(sorted(known))}." if known else None
+                raise UnknownParameter(f"This call takes no parameter {name[:100]!r}.", hint=hint, details={"parameter": name[:100]})
 
     def prefer(self) -> dict[str, str]:
         """The preferences of `Prefer` (RFC 7240), by name."""

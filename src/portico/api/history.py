@@ -9,7 +9,6 @@ from portico.errors import InvalidParameter
 from portico.service.caller import Caller
 from portico.service.history import History
 from portico.service.validate import object_body
-from portico.syntax import postgrest
 
 PARAMETERS = ("limit", "cursor")
 
@@ -30,19 +29,19 @@ class Histories:
                 await self._listed(exchange, caller, name, key)
             case [b"history", version]:
                 exchange.allow("GET", "HEAD")
-                _only(exchange, ())
+                exchange.takes()
                 found = await self._history.get(caller, name, key, segment(version))
                 await exchange.answer(200, envelope(found, "Version found", exchange.correlation_id), JSON, VARY, PRIVATE)
             case [b"restore"]:
                 exchange.allow("POST")
-                _only(exchange, ())
+                exchange.takes()
                 await self._restore(exchange, caller, name, key)
             case _:
                 return False
         return True
 
     async def _listed(self, exchange: Exchange, caller: Caller, name: str, key: tuple[str, ...]) -> None:
-        _only(exchange, PARAMETERS)
+        exchange.takes(*PARAMETERS)
         given = exchange.parameters(PARAMETERS)
         found = await self._history.page(caller, name, key, limit=given.get("limit"), cursor=given.get("cursor"))
         following = "null" if found.next_before is None else f'"{found.next_before}"'
@@ -60,10 +59,3 @@ class Histories:
         tag = (b"etag", b'"' + (document.etag or "").encode() + b'"')
         answer = envelope(document.body, "Document restored successfully", exchange.correlation_id)
         await exchange.answer(201 if document.created else 200, answer, JSON, tag, VARY)
-
-
-def _only(exchange: Exchange, known: tuple[str, ...]) -> None:
-    """Refuse a parameter that the call does not take: an ignored one would mislead."""
-    for parameter, _ in postgrest.decode_pairs(exchange.scope["query_string"]):
-        if parameter not in known:
-            raise InvalidParameter(f"This call takes no parameter {parameter[:100]!r}.")

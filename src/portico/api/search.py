@@ -11,7 +11,7 @@ from portico.errors import InvalidParameter, WrongType
 from portico.service.caller import Caller
 from portico.service.search import DEFAULT_LIMIT, Searches, Wanted
 from portico.service.validate import object_body
-from portico.syntax import mongo, postgrest
+from portico.syntax import mongo
 
 MEMBERS = ("q", "collections", "filter", "limit", "fuzzy")
 
@@ -25,8 +25,7 @@ class SearchCall:
     async def handle(self, exchange: Exchange, caller: Caller) -> None:
         """Answer the best matches."""
         exchange.allow("POST")
-        for parameter, _ in postgrest.decode_pairs(exchange.scope["query_string"]):
-            raise InvalidParameter(f"This call takes no parameter {parameter[:100]!r}.")
+        exchange.takes()
         wanted = _wanted(object_body(await exchange.json()))
         found = await self._searches.search(caller, wanted)
         page = f'"page":{{"limit":{wanted.limit},"count":null,"next_cursor":null}}'.encode()

@@ -124,9 +124,7 @@ def _of_collection(collection: Collection) -> Iterator[Finding]:
             "Declare security.access_control: tenant, owner, relation or shared.",
         )  # fmt: skip
     if security.encrypted:
-        text = (
-            f"declared encrypted, but stored as they are: {', '.join(sorted(security.encrypted))}. Nothing encrypts them yet."
-        )
+        text = f"declared encrypted, but stored as they are: {', '.join(sorted(security.encrypted))}. Nothing encrypts them yet."
         yield Finding(Severity.WARNING, subject, text, "Encrypt them before they are written, or encrypt the database's disk.")
     tenant = collection.by_name.get(security.tenant_field or security.owner_field or "")
     if tenant is not None and (tenant.type.base not in TENANT_TYPES or tenant.type.array):

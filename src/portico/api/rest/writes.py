@@ -81,7 +81,7 @@ async def create(exchange: Exchange, caller: Caller, name: str, pipelines: Creat
 
     `key` are the names of the collection's key.
     """
-    _only(exchange, _NOT_FILTERS)
+    exchange.takes(*_NOT_FILTERS)
     wish = wish_of(exchange)
     asked = creating.read(exchange.parameters(creating.PARAMETERS), wish.preferences.given)
     rows = rows_of(await exchange.json(), alike=asked.members.columns is None)
@@ -228,10 +228,3 @@ def _filtered(exchange: Exchange) -> Asked:
     if parsed.query.filter is None:
         raise FilterRequired(f"{exchange.method} requires a filter", hint="Add one that holds for what is meant, such as ?id=gte.0.")
     return Asked(parsed.query, parsed.values, lambda: parsed.query)
-
-
-def _only(exchange: Exchange, known: frozenset[str]) -> None:
-    """Refuse parameters that a call does not take: an ignored one would mislead."""
-    for name, _ in postgrest.decode_pairs(exchange.scope["query_string"]):
-        if name not in known:
-            raise InvalidParameter(f"This call takes no parameter {name[:100]!r}.", details={"parameter": name[:100]})
