@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from portico.events import (
+    CallCarried,
     CatalogChanged,
     ConnectionFailed,
     Emit,
@@ -67,6 +68,7 @@ class Log:
         self._on(ConnectionFailed, self._connection_failed)
         self._on(TransactionFailed, self._transaction_failed)
         self._on(TransactionEnded, self._transaction_ended)
+        self._on(CallCarried, self._call_carried)
         self._on(PoolExhaustedEvent, self._pool_exhausted)
         self._on(PoolWaited, self._pool_waited)
         self._on(PlanDisjoined, self._plan_disjoined)
@@ -141,6 +143,10 @@ class Log:
             database=event.database, service=event.service, state=event.state, reason=event.reason,
             duration=round(event.duration, 3), calls=event.calls,
         )  # fmt: skip
+
+    def _call_carried(self, event: CallCarried) -> None:
+        level = "DEBUG" if event.answered else "WARNING"
+        self.line(level, "database", "Call carried", node=event.node, duration=round(event.duration, 4), answered=event.answered)
 
     def _pool_exhausted(self, event: PoolExhaustedEvent) -> None:
         self.line(
