@@ -245,3 +245,12 @@ def test_doctor_says_what_it_will_not_do_with_odd_tables(odd: PorticoProcess) ->
     missing = [(subject, text) for subject, text in expected.items() if not any(s == subject and text in t for s, t in found)]
     assert missing == []
     assert result.returncode == 0
+
+
+def test_who_may_not_see_a_view_is_not_told_that_it_is_one(odd: PorticoProcess) -> None:
+    odd.start()
+    shown = odd.client.post("/api/db/kept", json={"id": 1})
+    assert (shown.status_code, shown.json()["error"]["code"]) == (501, "not_supported")
+    hidden = odd.client.post("/api/db/kept", json={"id": 1}, headers={"X-Client-ID": "acme"})
+    none = odd.client.post("/api/db/nothing", json={"id": 1}, headers={"X-Client-ID": "acme"})
+    assert (hidden.status_code, none.status_code) == (404, 404)

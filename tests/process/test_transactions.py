@@ -141,9 +141,7 @@ def test_calls_find_their_transaction_on_whatever_worker_they_land(service: Node
     carried = sum(node.log_text().count('"Call carried"') for node in service.nodes)
     assert carried > 0, "with one call in three at most on its holder, some were carried"
     total = sum(service.counted.values())
-    print(
-        f"\n{len(service.nodes)} nodes of {WORKERS} workers: {total} calls, {carried} carried, statuses {dict(service.counted)}, {dict(ended)}"
-    )
+    print(f"\n{len(service.nodes)} nodes of {WORKERS} workers: {total} calls, {carried} carried, {dict(service.counted)}, {dict(ended)}")
 
 
 def test_path_headers_body_and_answer_arrive_as_they_were_sent(service: Nodes) -> None:

@@ -60,7 +60,7 @@ class BulkChanges:
         return Changed(len(documents), "[" + ",".join(document.body for document in documents) + "]" if answer else None)
 
     async def _read(self, caller: Caller, name: str, bodies: Sequence[object]) -> list[Keyed]:
-        collection = self._writes.writable(name)
+        collection = self._writes.writable(caller, name)
         seen: dict[tuple[object, ...], int] = {}
         changes: list[Keyed] = []
         for place, body in enumerate(bodies):

@@ -72,7 +72,7 @@ class Imports:
 
     def target(self, caller: Caller, name: str) -> tuple[Collection, frozenset[str]]:
         """The collection that documents are imported into, and its fields that the caller does not see."""
-        return self._writes.writable(name), self._writes.hidden(caller, name)
+        return self._writes.writable(caller, name), self._writes.hidden(caller, name)
 
     async def run(self, caller: Caller, name: str, lines: Lines, how: OnConflict | None = None) -> Imported:
         """Create every document, or with `how` upsert it; or none.

@@ -137,7 +137,7 @@ class Upserts:
         """The bodies of a create with the members that are written. Raises as the write for fields that the caller may not write."""
         chosen = members.chosen(bodies)
         if chosen.names is not None:
-            collection = self._writes.writable(name)
+            collection = self._writes.writable(caller, name)
             context = self._plans.context(caller, collection, Permission.CREATE)
             check_writable(collection, context.access, chosen.names)
         return chosen
@@ -155,7 +155,7 @@ class Upserts:
         return await self._writes.conceal(caller, name, body, Permission.CREATE)
 
     def _plan(self, caller: Caller, name: str, shape: Shape) -> UpsertPlan:
-        collection, how = self._writes.writable(name), shape.how
+        collection, how = self._writes.writable(caller, name), shape.how
         found = self._plans.find(caller, collection, "upsert", shape)
         if found is not None:
             return cast("UpsertPlan", found)

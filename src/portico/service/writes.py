@@ -122,7 +122,7 @@ class Writes:
 
         Raises as the write itself for a caller without the permission, before anything is hashed; ConstraintViolated, WrongType.
         """
-        collection = self.writable(name)
+        collection = self.writable(caller, name)
         if not collection.security.passwords:
             return body
         context = self._plans.context(caller, collection, permission)
@@ -148,16 +148,16 @@ class Writes:
 
     def hidden(self, caller: Caller, name: str) -> frozenset[str]:
         """The fields of new documents that the caller does not see. Raises Forbidden."""
-        return self._plans.context(caller, self.writable(name), Permission.CREATE).access.hidden
+        return self._plans.context(caller, self.writable(caller, name), Permission.CREATE).access.hidden
 
     def engine_of(self, name: str) -> Engine:
-        """The engine behind a collection that can be written."""
-        return self._plans.engine(self.writable(name))
+        """The engine behind a collection."""
+        return self._plans.engine(self._plans.collection(name))
 
     async def create_at(self, caller: Caller, name: str, key: tuple[str, ...], body: object) -> Document:
         """Create the document of this key, only where there is none (`PUT` with ``If-None-Match: *``). Raises PreconditionFailed."""
         fields = dict(object_body(body))
-        collection = self.writable(name)
+        collection = self.writable(caller, name)
         if len(key) != len(collection.primary_key):
             raise DocumentNotFound("There is no such document.")
         for part, field in zip(key, collection.key_fields, strict=True):
@@ -188,7 +188,7 @@ class Writes:
                 answers[place] = cast("Document", answer)
 
     def _create_plan(self, caller: Caller, name: str, names: tuple[str, ...], wish: ast.Query) -> WritePlan:
-        collection = self.writable(name)
+        collection = self.writable(caller, name)
         shape = names if wish is EVERY_FIELD else (names, wish)
         found = self._plans.find(caller, collection, "create", shape)
         if found is not None:
@@ -222,7 +222,7 @@ class Writes:
     async def replace(self, caller: Caller, name: str, key: tuple[str, ...], body: object, *, etag: str | None = None) -> Document:
         """Set every field that the caller may write: what `body` leaves out becomes its default, or null."""
         fields = dict(object_body(body))
-        collection = self.writable(name)
+        collection = self.writable(caller, name)
         if collection.security.passwords:
             fields = dict(await self.conceal(caller, name, fields, Permission.UPDATE))
         for part, field in zip(key, collection.key_fields, strict=False):
@@ -234,7 +234,7 @@ class Writes:
         self, caller: Caller, name: str, key: tuple[str, ...], complete: Callable[[Context], Body], *, etag: str | None
     ) -> Document:
         def prepare() -> tuple[Plan, tuple[object, ...]]:
-            context = self._plans.context(caller, self.writable(name), Permission.UPDATE)
+            context = self._plans.context(caller, self.writable(caller, name), Permission.UPDATE)
             fields = complete(context)
             plan = self._change_plan(caller, context, tuple(fields), conditional=etag is not None)
             return as_plan(plan), plan.change_values(plan.address(key), etag, fields, caller)
@@ -246,7 +246,7 @@ class Writes:
 
     def prepared_change(self, caller: Caller, name: str, key: tuple[object, ...], fields: Body, etag: str | None) -> tuple[WritePlan, Call]:
         """The plan and the call that change one document, checked but not run. `key` holds typed values. Passwords were hashed."""
-        context = self._plans.context(caller, self.writable(name), Permission.UPDATE)
+        context = self._plans.context(caller, self.writable(caller, name), Permission.UPDATE)
         plan = self._change_plan(caller, context, tuple(fields), conditional=etag is not None)
         return plan, Call(plan.change_values(key, etag, fields, caller), caller.scope, caller.actor)
 
@@ -287,7 +287,7 @@ class Writes:
             fields = await self.conceal(caller, name, fields, Permission.UPDATE)
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
-            collection = self.writable(name)
+            collection = self.writable(caller, name)
             context = self._plans.context(caller, collection, Permission.UPDATE)
             predicate, coercers, values = self._where(context, query, asked, most)
             writer = change_writer(collection, context.access, tuple(fields), caller.scope, self._plans.limits, len(values))
@@ -310,7 +310,7 @@ class Writes:
         """Delete one document, and what its references say of others. Raises DocumentNotFound, PreconditionFailed, ReferencedDocument."""
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
-            collection = self.writable(name)
+            collection = self.writable(caller, name)
             plan = self._delete_plan(caller, collection, conditional=etag is not None)
             condition = () if etag is None else (etag,)
             filters = tuple([coerce(None) for coerce in plan.coercers])
@@ -344,7 +344,7 @@ class Writes:
         query = _only_filter(asked.parse())
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
-            collection = self.writable(name)
+            collection = self.writable(caller, name)
             context = self._plans.context(caller, collection, Permission.DELETE)
             predicate, coercers, values = self._where(context, query, asked, most)
             cascades = tenancy.cascades_of(collection, self._plans.collections(), self._plans.audited)
@@ -372,10 +372,11 @@ class Writes:
         assert both is not None, "there is at least the caller's own filter"
         return both, (*bound.coercers, *coercers), values if most is None else (*values, most)
 
-    def writable(self, name: str) -> Collection:
-        """The collection, where documents of it are written. Raises NotSupported, CollectionNotFound."""
+    def writable(self, caller: Caller, name: str) -> Collection:
+        """The collection, where documents of it are written. Raises NotSupported; for who may not read it, what a read raises."""
         collection = self._plans.collection(name)
         if collection.read_only:
+            self._plans.context(caller, collection, Permission.READ)
             why = "a view" if collection.kind == "view" else "without a primary key"
             raise NotSupported("writes", "collection", message=f"The collection {name} is {why}, so it is readable only.")
         return collection
