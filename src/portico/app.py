@@ -16,7 +16,7 @@ from portico.api.batch import BatchCall, parse_query
 from portico.api.clients import Clients
 from portico.api.collections import Collections
 from portico.api.control import Control, create_control
-from portico.api.dispatch import Dispatcher
+from portico.api.dispatch import Dispatcher, Handlers
 from portico.api.history import Histories
 from portico.api.middleware.correlation import current as correlation_id
 from portico.api.middleware.faults import where
@@ -58,7 +58,7 @@ def assemble(service: Service) -> App:
     )
     bulk = BulkChanges(service.documents, service.writes)
     collections = Collections(service.documents, service.writes, upserts, bulk, imports, send_timeout=settings.http.send_timeout_seconds)
-    histories = Histories(History(service.documents, service.writes), collections)
+    clients = Clients(collections, service.documents, service.writes, service.authenticator, make_clients=not settings.environment.strict)
     http = settings.http
     front = Front(
         create_control(_control(service), ROUTERS),
@@ -66,18 +66,21 @@ def assemble(service: Service) -> App:
         max_body_bytes=http.max_body_bytes,
         max_header_bytes=http.max_header_bytes,
     )
-    app: App = Dispatcher(
-        collections,
-        histories,
-        service.feeds,
-        Clients(collections, service.documents, service.writes, service.authenticator, make_clients=not settings.environment.strict),
-        Rest(service.documents, service.writes, upserts, functions, service.schemas, service.authenticator),
-        BatchCall(_batches(service, upserts), service.authenticator, most=settings.transactions.batch_operations),
-        SafeWrites(service.units, life_seconds=settings.transactions.idempotency_hours * 3600),
-        service.authenticator,
-        TransactionCalls(service.transactions, service.authenticator, service.cluster.carry),
-        SearchCall(Searches(service.documents)),
+    handlers = Handlers(
+        collections=collections,
+        histories=Histories(History(service.documents, service.writes), collections),
+        feeds=service.feeds,
+        clients=clients,
+        rest=Rest(service.documents, service.writes, upserts, functions, service.schemas, service.authenticator),
+        batch=BatchCall(_batches(service, upserts), service.authenticator, most=settings.transactions.batch_operations),
+        transactions=TransactionCalls(service.transactions, service.authenticator, service.cluster.carry),
+        search=SearchCall(Searches(service.documents)),
+        safe_writes=SafeWrites(service.units, life_seconds=settings.transactions.idempotency_hours * 3600),
         fallback=front,
+    )
+    app: App = Dispatcher(
+        handlers,
+        service.authenticator,
         max_body_bytes=http.max_body_bytes,
         max_header_bytes=http.max_header_bytes,
         emit=service.emit,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
+from dataclasses import dataclass
 
 from portico.api.batch import BatchCall
 from portico.api.changes import ChangeFeeds
@@ -17,6 +17,7 @@ from portico.api.departures import Departures
 from portico.api.errors import error_body, headers_of, status_of
 from portico.api.exchange import JSON, ClientGoneError, Exchange, Receive, Scope, Send, segment
 from portico.api.history import Histories
+from portico.api.middleware.faults import where
 from portico.api.render import App
 from portico.api.rest import Rest
 from portico.api.rest.errors import fail as rest_fail
@@ -40,45 +41,33 @@ SEARCH = "/api/db/search"
 TRANSACTION = "/api/db/transaction/{id}"
 
 
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What answers the calls, one for each kind; `safe_writes` runs those that need a unit of work, `fallback` takes every other path."""
+
+    collections: Collections
+    histories: Histories
+    feeds: ChangeFeeds
+    clients: Clients
+    rest: Rest
+    batch: BatchCall
+    transactions: TransactionCalls
+    search: SearchCall
+    safe_writes: SafeWrites
+    fallback: App
+
+
 class Dispatcher:
     """Answers the hot calls.
 
     Args:
-        collections, histories, feeds, clients, rest, batch, transactions, search: their handlers.
-        safe_writes: runs those that need a unit of work.
-        authenticator: says who calls. fallback: answers every other path.
+        handlers: of the calls. authenticator: says who calls.
         max_body_bytes, max_header_bytes: beyond them 413 and 431. emit: told of every request.
     """
 
-    def __init__(
-        self,
-        collections: Collections,
-        histories: Histories,
-        feeds: ChangeFeeds,
-        clients: Clients,
-        rest: Rest,
-        batch: BatchCall,
-        safe_writes: SafeWrites,
-        authenticator: Authenticator,
-        transactions: TransactionCalls,
-        search: SearchCall,
-        *,
-        fallback: App,
-        max_body_bytes: int,
-        max_header_bytes: int,
-        emit: Emit,
-    ) -> None:
-        self._collections = collections
-        self._histories = histories
-        self._feeds = feeds
-        self._clients = clients
-        self._rest = rest
-        self._batch = batch
-        self._safe_writes = safe_writes
+    def __init__(self, handlers: Handlers, authenticator: Authenticator, *, max_body_bytes: int, max_header_bytes: int, emit: Emit) -> None:
+        self._handlers = handlers
         self._authenticator = authenticator
-        self._transactions = transactions
-        self._search = search
-        self._fallback = fallback
         self._max_body_bytes = max_body_bytes
         self._max_header_bytes = max_header_bytes
         self._emit = emit
@@ -87,13 +76,13 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or one of the server's own messages."""
         if scope["type"] != "http":
-            await self._fallback(scope, receive, send)
+            await self._handlers.fallback(scope, receive, send)
             return
         path: bytes = scope.get("raw_path") or scope["path"].encode()
         parts = path.partition(b"?")[0].split(b"/")[1:]
         route = self._route(parts)
         if route is None:
-            await self._fallback(scope, receive, send)
+            await self._handlers.fallback(scope, receive, send)
             return
         started = time.perf_counter()
         exchange = Exchange(scope, receive, send, self._max_body_bytes)
@@ -106,7 +95,7 @@ class Dispatcher:
                     # The worker that it was carried to tells how it ended.
                     return
             elif route == BATCH or (exchange.method in WRITES and (KEY in exchange.headers or PREFER in exchange.headers)):
-                await self._safe_writes.run(exchange, lambda: self._handle(exchange, route, parts), always=route == BATCH)
+                await self._handlers.safe_writes.run(exchange, lambda: self._handle(exchange, route, parts), always=route == BATCH)
             else:
                 await self._handle(exchange, route, parts)
         except ClientGoneError:
@@ -120,7 +109,7 @@ class Dispatcher:
             await self._fail(exchange, route, error)
         except Exception as error:  # noqa: BLE001 - the last resort: a fault is answered, and told
             code = InternalError.code
-            self._emit(InternalFault(type(error).__name__, _where(error), exchange.correlation_id))
+            self._emit(InternalFault(type(error).__name__, where(error), exchange.correlation_id))
             await self._fail(exchange, route, InternalError("An unexpected fault."))
         finally:
             self._departures.leave(exchange)
@@ -147,38 +136,39 @@ class Dispatcher:
     async def _in_transaction(self, exchange: Exchange, route: str, parts: list[bytes]) -> bool:
         """A call that names a transaction, in its path or its header; whether it was carried to another worker."""
         if route == TRANSACTION:
-            return await self._transactions.handle(exchange, parts[3:-1] if parts[-1] == b"" else parts[3:])
-        return await self._transactions.inside(exchange, lambda: self._handle(exchange, route, parts), alone=route == BATCH)
+            return await self._handlers.transactions.handle(exchange, parts[3:-1] if parts[-1] == b"" else parts[3:])
+        return await self._handlers.transactions.inside(exchange, lambda: self._handle(exchange, route, parts), alone=route == BATCH)
 
     async def _handle(self, exchange: Exchange, route: str, parts: list[bytes]) -> None:
+        handlers = self._handlers
         if parts[-1] == b"":
             parts = parts[:-1]
         if route == "/clients":
-            await self._clients.clients(exchange, parts[1:])
+            await handlers.clients.clients(exchange, parts[1:])
             return
         if route == "/events":
-            await self._clients.events(exchange, parts[1:])
+            await handlers.clients.events(exchange, parts[1:])
             return
         if route in _REST:
-            await self._rest.handle(exchange, parts[2:])
+            await handlers.rest.handle(exchange, parts[2:])
             return
         if route == BATCH:
-            await self._batch.run(exchange)
+            await handlers.batch.run(exchange)
             return
         if route == SEARCH:
-            await self._search.handle(exchange, await exchange.caller(self._authenticator))
+            await handlers.search.handle(exchange, await exchange.caller(self._authenticator))
             return
         caller = await exchange.caller(self._authenticator)
         name = segment(parts[2])
         match parts[3:]:
             case []:
-                await self._collections.all(exchange, caller, name)
+                await handlers.collections.all(exchange, caller, name)
             case [b"changes"]:
-                await self._feeds.follow(exchange, caller, name)
+                await handlers.feeds.follow(exchange, caller, name)
             case [call]:
-                if not await self._collections.named(exchange, caller, name, call):
-                    await self._collections.one(exchange, caller, name, call)
-            case [key, *call] if await self._histories.handle(exchange, caller, name, key, call):
+                if not await handlers.collections.named(exchange, caller, name, call):
+                    await handlers.collections.one(exchange, caller, name, call)
+            case [key, *call] if await handlers.histories.handle(exchange, caller, name, key, call):
                 return
             case _:
                 raise no_route("/" + "/".join(segment(part) for part in parts))
@@ -194,7 +184,7 @@ class Dispatcher:
         """Answer an error; one that comes when an answer has begun ends the connection."""
         if isinstance(error, InternalError):
             kind = str(error.details.get("type", type(error).__name__))
-            self._emit(InternalFault(kind, _where(error), exchange.correlation_id))
+            self._emit(InternalFault(kind, where(error), exchange.correlation_id))
         if exchange.started:
             raise error
         if route in _REST:
@@ -208,9 +198,3 @@ class Dispatcher:
         self._emit(
             RequestEnded(exchange.method, route, exchange.status, duration, exchange.correlation_id, service, exchange.client_id, code)
         )
-
-
-def _where(error: BaseException) -> str:
-    """The place in the code that raised an error: file and line, nothing of its values."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "unknown"
