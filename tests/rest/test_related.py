@@ -22,6 +22,11 @@ def test_related_rows_stand_inside_of_a_row(rest: Wire):
     ]
 
 
+def test_a_relation_that_is_not_there_is_named(rest: Wire):
+    answer = rest.get("/books?select=id,auther(name)")
+    assert (answer.status_code, answer.json()["code"]) == (400, "PGRST200"), answer.text
+
+
 def test_related_rows_have_their_own_filter_order_and_limit_and_postgresqls_datetimes(rest: Wire):
     answer = rest.get("/authors?select=name,books(published)&books.order=id.desc&books.limit=1&id=eq.1")
     assert answer.json() == [{"name": "Ada", "books": [{"published": "1844-01-02T03:04:05.6789+00:00"}]}], answer.text

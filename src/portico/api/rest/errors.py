@@ -31,6 +31,8 @@ CODES: dict[type[PorticoError], str] = {
     KeyRequired: "PGRST105",
     KeyMismatch: "PGRST115",
     e.UnknownField: "42703",
+    e.UnknownRelation: "PGRST200",
+    e.AmbiguousRelation: "PGRST201",
     e.Unauthenticated: "PGRST301",
     e.Forbidden: "42501",
     e.NotFound: "PGRST125",
@@ -71,6 +73,7 @@ STATUSES: dict[type[PorticoError], int] = {
     e.UnknownReference: 409,
     RangeNotSatisfiable: 416,
     AmbiguousFunction: 300,
+    e.AmbiguousRelation: 300,
     # PostgREST knows no idempotency keys, so that this is as everywhere else.
     e.KeyReused: 422,
 }
