@@ -39,7 +39,7 @@ def test_connections_and_statistics_name_each_database(portico: StartPortico) ->
     pool = client.get("/api/db/connections").raise_for_status().json()["data"]["pools"]["main"]
     assert {"size", "checked_in", "checked_out", "overflow", "invalid", "waits", "states"} <= set(pool)
     main = client.get("/api/db/stats").raise_for_status().json()["data"]["databases"]["main"]
-    assert {"transactions", "audit", "row_level_security"} <= set(main["capabilities"])
+    assert {"transactions", "audit", "row_level_security", "functions"} <= set(main["capabilities"])
     assert main["collections"]["document_metadata"]["rows"] == 0
 
 

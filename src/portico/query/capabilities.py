@@ -26,7 +26,5 @@ class Capability(StrEnum):
     CHANGE_FEED = "change_feed"
     FUNCTIONS = "functions"
     CANCEL = "cancel"
-    REPLICAS = "replicas"
     PARTITIONS = "partitions"
     SAVEPOINTS = "savepoints"
-    ADDITIONAL_FIELDS = "additional_fields"

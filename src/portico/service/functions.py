@@ -17,6 +17,7 @@ from portico.model.identity import Identity, Permission
 from portico.model.page import Page
 from portico.query.bind import bind
 from portico.query.bound import Parameter
+from portico.query.capabilities import Capability
 from portico.query.coerce import json_coercer, text_coercer
 from portico.query.limits import Limits
 from portico.query.scoped import CallFunction
@@ -91,7 +92,7 @@ class Functions:
             raise Forbidden("The function runs with its owner's rights, and the configuration does not say that this is meant.")
         self._require(caller.identity, name, Permission.UPDATE if function.writes and not read_only else Permission.READ)
         if caller.transaction is not None:
-            raise NotSupported("functions", "transaction", message="A function is not called inside of a transaction or a dry run.")
+            raise NotSupported(Capability.FUNCTIONS, "transaction", message="No function is called inside of a transaction or a dry run.")
         engine = self._engines[named.database]
         assert isinstance(engine, Calling), "only such an engine has told of functions"
         query, values = self._bound(caller.identity, named, function, given, asked, as_text=as_text)

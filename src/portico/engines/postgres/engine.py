@@ -51,6 +51,8 @@ _ALWAYS = frozenset(
         Capability.CANCEL,
         Capability.SAVEPOINTS,
         Capability.PLANNED_COUNT,
+        Capability.FUNCTIONS,
+        Capability.PARTITIONS,
     }
 )
 
