@@ -104,7 +104,8 @@ def _batches(service: Service, upserts: Upserts) -> Batches:
         name: limits.embedded_life_seconds if engine.kind == "sqlite" else limits.life_seconds
         for name, engine in service.engines.items()
     }
-    return Batches(service.documents, service.writes, upserts, parse=parse_query, lives=lives)
+    most = service.settings.http.max_body_bytes
+    return Batches(service.documents, service.writes, upserts, parse=parse_query, lives=lives, most_bytes=most)
 
 
 def _control(service: Service) -> Control:

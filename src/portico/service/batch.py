@@ -7,15 +7,16 @@ of elements. ``{"$literal": value}`` is the value as it stands, references and a
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
 import orjson
 
-from portico.errors import InvalidParameter, InvalidRequest, InvalidValue, PorticoError, StatementTimeout
+from portico.errors import BodyTooLarge, InvalidParameter, InvalidRequest, InvalidValue, PorticoError, StatementTimeout
 from portico.model.identity import Permission
-from portico.query.json_text import read_json
+from portico.query.json_text import check_depth, read_json, write_json
 from portico.service.caller import Asked, Caller
 from portico.service.conflicts import OnConflict
 from portico.service.documents import Documents
@@ -35,6 +36,7 @@ _PERMISSIONS: dict[Kind, Permission] = {
     "count": Permission.READ,
 }
 READS: frozenset[Kind] = frozenset({"get", "query", "count"})
+_ELEMENT = re.compile(r"[0-9]{1,9}")
 TURN = 16
 """Operations after which others have a turn."""
 
@@ -76,14 +78,18 @@ class Batches:
 
     Args:
         documents, writes, upserts: the pipelines. parse: reads a query. lives: seconds that a batch may take, by database.
+        most_bytes: what the references of a batch may bring in, all together.
     """
 
-    def __init__(self, documents: Documents, writes: Writes, upserts: Upserts, *, parse: ParseQuery, lives: Mapping[str, float]) -> None:
+    def __init__(
+        self, documents: Documents, writes: Writes, upserts: Upserts, *, parse: ParseQuery, lives: Mapping[str, float], most_bytes: int
+    ) -> None:
         self._documents = documents
         self._writes = writes
         self._upserts = upserts
         self._parse = parse
         self._lives = lives
+        self._most_bytes = most_bytes
 
     async def run(self, caller: Caller, operations: Sequence[Operation]) -> str:
         """Run the operations one after the other, inside of the caller's transaction.
@@ -97,13 +103,14 @@ class Batches:
         assert caller.transaction is not None, "a batch runs in a transaction"
         life = self._lives[self._authorize(caller, operations)]
         results: list[str] = []
+        room = Room(self._most_bytes)
         try:
             async with asyncio.timeout(life):
                 for place, operation in enumerate(operations):
                     if place % TURN == TURN - 1:
                         await asyncio.sleep(0)  # others have their turn, and the timeout
                     with _Numbered(place):
-                        results.append(await self._one(caller, operation, References(results)))
+                        results.append(await self._one(caller, operation, References(results, room)))
         except TimeoutError:
             raise StatementTimeout(f"The batch took longer than {life:g} seconds.") from None
         return "[" + ",".join(results) + "]"
@@ -178,25 +185,62 @@ class _Numbered:
             error.details.setdefault("operation", self._place)
 
 
+class Room:
+    """What the references of one batch may yet bring in: a few of them, each to the one before, would else grow beyond any memory."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._left = most_bytes
+
+    def take(self, size: int) -> None:
+        """Count a value of this size. Raises BodyTooLarge."""
+        self._left -= size
+        if self._left < 0:
+            raise BodyTooLarge(
+                f"The values that the batch refers to are larger than {self._most} bytes.", details={"max_bytes": self._most}
+            )
+
+
 class References:
     """What has come of the operations so far, for those that refer to it. A result is parsed when it is first asked for."""
 
-    def __init__(self, results: Sequence[str]) -> None:
+    def __init__(self, results: Sequence[str], room: Room) -> None:
         self._results = results
+        self._room = room
         self._values: dict[int, object] = {}
+        self._found: dict[str, tuple[object, int]] = {}
 
     def resolve(self, value: object) -> object:
-        """The value with its references replaced. Raises InvalidValue for one that names nothing."""
+        """The value with its references replaced.
+
+        Raises:
+            InvalidValue: one names nothing. BodyTooLarge: they bring in too much. InvalidJson: with them it nests too deep.
+        """
+        self._found.clear()
+        resolved = self._replace(value)
+        if any(isinstance(found, dict | list) for found, _ in self._found.values()):
+            check_depth(write_json(resolved))
+        return resolved
+
+    def _replace(self, value: object) -> object:
         if isinstance(value, list):
-            return [self.resolve(item) for item in value]
+            return [self._replace(item) for item in value]
         if not isinstance(value, dict):
             return value
         if len(value) == 1:
             if REFERENCE in value:
-                return self._find(cast("str", value[REFERENCE]))
+                return self._bring(cast("str", value[REFERENCE]))
             if LITERAL in value:
                 return value[LITERAL]
-        return {name: self.resolve(item) for name, item in value.items()}
+        return {name: self._replace(item) for name, item in value.items()}
+
+    def _bring(self, path: str) -> object:
+        if path not in self._found:
+            found = self._find(path)
+            self._found[path] = found, len(write_json(found))
+        found, size = self._found[path]
+        self._room.take(size)
+        return found
 
     def _find(self, path: str) -> object:
         first, *rest = path.split(".")
@@ -207,7 +251,7 @@ class References:
         for part in rest:
             if isinstance(found, dict) and part in found:
                 found = found[part]
-            elif isinstance(found, list) and part.isdecimal() and int(part) < len(found):
+            elif isinstance(found, list) and _ELEMENT.fullmatch(part) and int(part) < len(found):
                 found = found[int(part)]
             else:
                 raise InvalidValue(f"The reference {path[:100]} names nothing.", details={"reference": path[:100]})

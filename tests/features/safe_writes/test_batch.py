@@ -111,6 +111,24 @@ def test_a_reference_that_names_nothing_is_told_and_nothing_is_written(service: 
     assert not exists(service, one)
 
 
+def test_references_that_would_grow_beyond_all_bounds_are_refused_and_nothing_is_written(service: PorticoProcess) -> None:
+    before = service.client.get("/api/db/events/count").json()["data"]
+    doubling = [{"op": "insert", "collection": "events", "document": {"data": {"a": "x" * 1000}}}]
+    for place in range(30):
+        twice = [{"$ref": f"{place}.data"}, {"$ref": f"{place}.data"}]
+        doubling.append({"op": "insert", "collection": "events", "document": {"data": {"a": twice}}})
+    answer = batch(service, *doubling)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large"), answer.text
+    assert service.client.get("/api/db/events/count").json()["data"] == before
+
+
+def test_a_reference_to_an_element_of_any_number_is_answered(service: PorticoProcess, fresh: Fresh) -> None:
+    query = {"op": "query", "collection": "clients", "filter": {}}
+    for number in ("9" * 5000, "\u0661", "-1"):
+        answer = batch(service, query, insert(fresh(), {"$ref": f"0.{number}.name"}))
+        assert answer.status_code == 422, answer.text
+
+
 BAD = [
     ({"operations": []}, 400, None),
     ({"operations": {}}, 400, None),

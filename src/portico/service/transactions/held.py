@@ -31,9 +31,17 @@ class Held:
     """An open transaction, with one timer for both limits. `expired` is called with the reason when one is over."""
 
     def __init__(
-        self, token: Token, entry: LedgerEntry, transaction: InteractiveTransaction, limits: Limits, expired: Callable[[Held, str], None]
+        self,
+        token: Token,
+        entry: LedgerEntry,
+        transaction: InteractiveTransaction,
+        limits: Limits,
+        expired: Callable[[Held, str], None],
+        *,
+        read_only: bool,
     ) -> None:
         self.token = token
+        self.read_only = read_only
         self.entry = entry
         self.transaction = transaction
         self.turn = asyncio.Lock()
@@ -155,4 +163,6 @@ class Inside:
                 hint="A transaction is of one database; name it when it is begun.",
             )
         if plan.writes:
+            if self._held.read_only:
+                raise InvalidParameter("The transaction was begun to read only.", hint="Begin one without read_only.")
             self._held.write_begins()

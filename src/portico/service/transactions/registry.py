@@ -107,7 +107,7 @@ class Transactions:
         except BaseException:
             place.release()
             raise
-        held = self._held[token.id] = Held(token, entry, transaction, self._limits, self._expire)
+        held = self._held[token.id] = Held(token, entry, transaction, self._limits, self._expire, read_only=read_only)
         if self._stopping:
             await self._end(held, ROLLED_BACK, "service_stopped")
             raise gone(ROLLED_BACK, "service_stopped")
