@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -20,6 +19,7 @@ from portico.engines.sql.types import DATETIME_FORMAT, column_type
 from portico.errors import ConfigurationError
 from portico.model.collection import Collection, Index
 from portico.model.field import Base, Field, Reference
+from portico.query.json_text import write_json
 
 
 class Now(sa.sql.functions.GenericFunction[Any]):
@@ -166,7 +166,7 @@ def server_default(field: Field, dialect: str) -> ColumnElement[Any] | sa.TextCl
         return sa.text("CURRENT_DATE") if field.type.base is Base.DATE else Now()
     value = default.value
     if field.type.base is Base.JSON or isinstance(value, dict | list):
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return write_json(value)
     return _literal(value, field, dialect)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 
@@ -15,6 +14,7 @@ from portico.errors import MigrationError
 from portico.model.collection import Collection
 from portico.model.field import Base, Field
 from portico.model.migration import UpdateData
+from portico.query.json_text import write_json
 
 _FIELD = "$field"
 
@@ -64,7 +64,7 @@ def _storable(field: Field, value: object, dialect: Dialect) -> object:
     if base is Base.BINARY or (field.type.array and dialect.name == "postgresql"):
         raise MigrationError(f"update_data cannot set {field.name}, which is {field.type}.", hint="Write run_sql.")
     if base is Base.JSON or field.type.array:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return write_json(value)
     if isinstance(value, dict | list) or isinstance(value, bool) is not (base is Base.BOOLEAN):
         raise MigrationError(f"A value that update_data gives for {field.name} is not of the type {field.type}.")
     if dialect.name == "postgresql":
