@@ -51,7 +51,8 @@ from tests.servers.waiting import wait_until
 SIZE = int(os.environ.get("PORTICO_HISTORY_SIZE", "100"))
 SEED = int(os.environ.get("PORTICO_HISTORY_SEED", "1"))
 WORKERS, CLIENTS = 3, 10
-KILLS = max(1, SIZE // 150)
+KILLS = max(1, SIZE // 400)
+"""Few enough that the service does not give itself up: it ends where more than five workers did within half a minute."""
 WITHIN = 60 + SIZE / 2
 """Seconds for a part of the run."""
 
