@@ -1,36 +1,29 @@
 """Every error that Portico raises on purpose, in one tree. No HTTP here: `api/errors.py` holds the only status table.
+Codes are stable: callers may compare them. Messages may change.
 
     PorticoError
     ├── ConfigurationError              the service cannot start as it is set up
-    ├── MigrationError                  a migration cannot be run, or failed
-    ├── BackupError                     a backup cannot be made, or a file is not one that can be restored
+    ├── MigrationError  BackupError     a migration or a backup cannot be run, or failed
     ├── RequestError                    the caller's request is at fault; nothing was written
     │   ├── InvalidRequest              cannot be understood
     │   │   ├── InvalidJson  InvalidParameter  InvalidCursor
-    │   │   ├── UnknownField  UnknownOperator  UnknownParameter
-    │   │   └── UnknownRelation  AmbiguousRelation
+    │   │   └── UnknownField  UnknownOperator  UnknownParameter  UnknownRelation  AmbiguousRelation
     │   ├── Unauthenticated             no credential, or one that is not valid
     │   ├── Forbidden                   the caller may not do this
     │   │   └── HiddenField  ReadOnlyField  ForeignTenant
-    │   ├── NotFound
-    │   │   └── CollectionNotFound  DocumentNotFound  RouteNotFound  TransactionNotFound
+    │   ├── NotFound:  CollectionNotFound  DocumentNotFound  RouteNotFound  TransactionNotFound
     │   ├── MethodNotAllowed  NotAcceptable  UnsupportedMediaType  BodyTooLarge  HeadersTooLarge
     │   ├── Conflict                    the stored state forbids it
     │   │   └── DuplicateDocument  ReferencedDocument  RequestInFlight  StaleSnapshot  MissingDependency
-    │   ├── TransactionGone             the transaction ended, with the reason
-    │   ├── ChangesGone                 the changes after this position are not kept any more
+    │   ├── TransactionGone  ChangesGone    ended, with the reason; not kept any more
     │   ├── PreconditionFailed          If-Match or If-None-Match does not hold
     │   ├── InvalidValue                understood, but a value breaks a rule
     │   │   └── WrongType  MissingValue  ConstraintViolated  OutOfRange  UnknownReference  TooManyAffected  KeyReused
-    │   ├── RateLimited
     │   └── NotSupported                the engine lacks a named capability
     └── ServiceError                    not the caller's fault
         ├── Unavailable                 try again later
-        │   └── DatabaseUnavailable  PoolExhausted  OutcomeUnknown  DatabaseReadOnly  DiskFull  CircuitOpen  SchemaChanged
-        ├── StatementTimeout
-        └── InternalError               a fault of Portico's own: what was found is logged, never answered
-
-Codes are stable: callers may compare them. Messages may change.
+        │   └── DatabaseUnavailable  PoolExhausted  OutcomeUnknown  DatabaseReadOnly  DiskFull  SchemaChanged
+        └── StatementTimeout  InternalError    too slow; a fault of Portico's own, whose particulars are logged, never answered
 """
 
 from __future__ import annotations
@@ -40,12 +33,11 @@ from typing import ClassVar
 
 
 class PorticoError(Exception):
-    """An error with a stable code, a message for people, and a hint that says what to do.
+    """An error with a stable code.
 
     Args:
-        message: one sentence without SQL, values of other documents, or a driver's text.
-        hint: what the reader can do about it.
-        details: machine-readable particulars, such as ``{"field": "status"}``.
+        message: for people, one sentence without SQL, values of other documents, or a driver's text.
+        hint: what the reader can do about it. details: machine-readable particulars, such as ``{"field": "status"}``.
     """
 
     code: ClassVar[str] = "error"
@@ -327,18 +319,11 @@ class KeyReused(InvalidValue):
     code = "idempotency_key_reused"
 
 
-class RateLimited(RequestError):
-    """Too many calls; ``details["retry_after"]`` is in seconds."""
-
-    code = "rate_limited"
-
-
 class NotSupported(RequestError):
     """The engine behind the collection lacks a capability, which the error names.
 
     Args:
-        capability: the capability's name, as `GET /api/db/stats` lists it.
-        engine: the engine that lacks it.
+        capability: its name, as `GET /api/db/stats` lists it. engine: the engine that lacks it.
     """
 
     code = "not_supported"
@@ -393,24 +378,14 @@ class DiskFull(Unavailable):
     code = "disk_full"
 
 
-class CircuitOpen(Unavailable):
-    """The database failed repeatedly and is left alone for a moment."""
-
-    code = "circuit_open"
-
-
 class SchemaChanged(Unavailable):
     """The database's schema is newer than the plan. The service reads the catalog anew and tries once more.
 
-    Args:
-        otherwise: what it means where the schema turns out to be the one that was known; None: nothing else can have raised it.
+    `otherwise`: what it means where the schema turns out to be the one that was known; None: nothing else can have raised it.
     """
 
     code = "schema_changed"
-
-    def __init__(self, message: str, *, hint: str | None = None, otherwise: PorticoError | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.otherwise = otherwise
+    otherwise: PorticoError | None = None
 
 
 class StatementTimeout(ServiceError):

@@ -7,7 +7,7 @@ import pytest
 from portico import errors
 from portico.api.errors import STATUS, error_body, headers_of, status_of
 from portico.api.middleware.faults import translate
-from portico.errors import InternalError, MethodNotAllowed, NotSupported, PorticoError, RateLimited, Unavailable, UnknownField
+from portico.errors import InternalError, MethodNotAllowed, NotSupported, PorticoError, Unavailable, UnknownField
 from portico.events import Event, InternalFault
 
 EVERY_ERROR = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PorticoError)]
@@ -59,7 +59,7 @@ def test_an_unexpected_exception_is_told_by_class_and_place_alone() -> None:
 def test_statuses_come_with_the_headers_that_http_asks_for() -> None:
     assert headers_of(errors.Unauthenticated("?"))[0][0] == b"www-authenticate"
     assert headers_of(MethodNotAllowed("?", details={"allow": ["GET", "POST"]})) == ((b"allow", b"GET, POST"),)
-    assert headers_of(RateLimited("?", details={"retry_after": 2.2})) == ((b"retry-after", b"3"),)
+    assert headers_of(Unavailable("?", details={"retry_after": 2.2})) == ((b"retry-after", b"3"),)
     assert headers_of(Unavailable("?")) == ((b"retry-after", b"1"),)
     assert headers_of(NotSupported("audit", "sqlite")) == ()
 

@@ -61,7 +61,6 @@ CODES: dict[type[PorticoError], str] = {
     e.OutcomeUnknown: "08007",
     e.DatabaseReadOnly: "25006",
     e.DiskFull: "53100",
-    e.CircuitOpen: "PGRST001",
     e.SchemaChanged: "PGRST002",
     e.StatementTimeout: "57014",
     e.InternalError: "XX000",

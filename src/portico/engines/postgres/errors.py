@@ -104,7 +104,9 @@ def reported(error: asyncpg.PostgresError, collection: Collection | None, *, del
         return SchemaChanged(_CHANGED, hint="Try again.")
     if state in MAYBE_CHANGED:
         kind, text = _PLAIN[state]
-        return SchemaChanged(_CHANGED, hint="Try again.", otherwise=kind(text))
+        changed = SchemaChanged(_CHANGED, hint="Try again.")
+        changed.otherwise = kind(text)
+        return changed
     known = _PLAIN.get(state) or _PLAIN.get(state[:3]) or _PLAIN.get(state[:2])
     if known is not None:
         kind, text = known
