@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -148,31 +149,18 @@ def build(settings: Settings, emit: Emit, *, run_directory: Path | None = None) 
     Raises:
         ConfigurationError: the settings do not go together.
     """
-    secret_of_cluster = settings.cluster.secret
-    cluster = Cluster(
-        run_directory, advertise=settings.cluster.advertise, listen=settings.cluster.listen,
-        secret=None if secret_of_cluster is None else secret_of_cluster.current(), emit=emit,
-    )  # fmt: skip
+    cluster = _cluster(settings, run_directory, emit)
     secret = settings.derive_key("etag")
     engines = {
         name: open_engine(settings, name, secret=secret, emit=emit)
         for name, database in settings.databases.items()
         if database.type != "redis"
     }
-    declared = declared_collections(settings)
-    served = [Served(engine, settings.databases[name].discover, engine.kind == "mongodb") for name, engine in engines.items()]
-    catalog = LiveCatalog(declared, served, emit=emit)
-    plans = Plans(
-        lambda: catalog.current, engines, limits=_limits(settings), emit=emit,
-        parse_filter=lambda text: mongo.parse({"filter": read_json(text)}),
-    )  # fmt: skip
-    documents = Documents(
-        plans, Coalescer(emit), cursor_secret=settings.derive_key("cursor"), emit=emit,
-        reload=catalog.look_again,
-    )  # fmt: skip
+    catalog = _catalog(settings, engines, emit)
+    documents = _documents(settings, engines, catalog, emit)
     authenticator = _authenticator(settings, documents, emit)
     changes = Changes(
-        plans, engines, catalog=lambda: catalog.current, keep_seconds=settings.changes.keep_hours * 3600.0, emit=emit
+        documents.plans, engines, catalog=lambda: catalog.current, keep_seconds=settings.changes.keep_hours * 3600.0, emit=emit
     )  # fmt: skip
     return Service(
         settings=settings,
@@ -196,15 +184,38 @@ def build(settings: Settings, emit: Emit, *, run_directory: Path | None = None) 
         feeds=ChangeFeeds(changes, authenticator, send_timeout=settings.http.send_timeout_seconds),
         sequencers=_sequencers(settings, engines, changes, emit),
         units=Units(engines, reload=documents.reload),
-        transactions=Transactions(
-            engines,
-            main=main_database(settings),
-            key=settings.derive_key("transaction"),
-            holder=Holder(cluster.place.node, cluster.place.worker),
-            limits=_transaction_limits(settings),
-            emit=emit,
-        ),
+        transactions=_transactions(settings, engines, cluster, emit),
         cluster=cluster,
+        emit=emit,
+    )
+
+
+def _cluster(settings: Settings, run_directory: Path | None, emit: Emit) -> Cluster:
+    own = settings.cluster
+    secret = None if own.secret is None else own.secret.current()
+    return Cluster(run_directory, advertise=own.advertise, listen=own.listen, secret=secret, emit=emit)
+
+
+def _catalog(settings: Settings, engines: Mapping[str, Engine], emit: Emit) -> LiveCatalog:
+    served = [Served(engine, settings.databases[name].discover, engine.kind == "mongodb") for name, engine in engines.items()]
+    return LiveCatalog(declared_collections(settings), served, emit=emit)
+
+
+def _documents(settings: Settings, engines: Mapping[str, Engine], catalog: LiveCatalog, emit: Emit) -> Documents:
+    plans = Plans(
+        lambda: catalog.current, engines, limits=_limits(settings), emit=emit,
+        parse_filter=lambda text: mongo.parse({"filter": read_json(text)}),
+    )  # fmt: skip
+    return Documents(plans, Coalescer(emit), cursor_secret=settings.derive_key("cursor"), emit=emit, reload=catalog.look_again)
+
+
+def _transactions(settings: Settings, engines: Mapping[str, Engine], cluster: Cluster, emit: Emit) -> Transactions:
+    return Transactions(
+        engines,
+        main=main_database(settings),
+        key=settings.derive_key("transaction"),
+        holder=Holder(cluster.place.node, cluster.place.worker),
+        limits=_transaction_limits(settings),
         emit=emit,
     )
 

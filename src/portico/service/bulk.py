@@ -16,7 +16,8 @@ from portico.service.caller import Caller
 from portico.service.documents import Documents
 from portico.service.together import placed, together
 from portico.service.validate import Body, object_body
-from portico.service.writes import MOST_TOGETHER, WritePlan, Writes
+from portico.service.write_plan import WritePlan
+from portico.service.writes import MOST_TOGETHER, Writes
 
 ETAG = "etag"
 """The member that says which hash the stored document must have, where the collection has no field of that name."""

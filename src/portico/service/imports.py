@@ -17,7 +17,8 @@ from portico.service.passwords import check_together
 from portico.service.together import together
 from portico.service.upserts import UpsertPlan, Upserts
 from portico.service.validate import Body
-from portico.service.writes import WritePlan, Writes
+from portico.service.write_plan import WritePlan
+from portico.service.writes import Writes
 
 BATCH = 500
 MOST_ERRORS = 100

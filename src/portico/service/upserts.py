@@ -20,7 +20,8 @@ from portico.service.members import EACH_ITS_OWN, Chosen, Members
 from portico.service.plans import Plan
 from portico.service.together import placed, together
 from portico.service.validate import Body, check_writable, create_writer, object_body
-from portico.service.writes import MOST_TOGETHER, WritePlan, Writes, all_of, as_plan
+from portico.service.write_plan import WritePlan, all_of, as_plan
+from portico.service.writes import MOST_TOGETHER, Writes
 
 
 @dataclass(slots=True)

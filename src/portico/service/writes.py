@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from portico.engines.base import Call, Engine, Transaction
@@ -15,10 +14,9 @@ from portico.model.identity import Permission
 from portico.model.page import Changed, Document
 from portico.query import ast
 from portico.query.bind import bind_filter
-from portico.query.bound import Coercer, Conjunction, Parameter, Predicate, Special
+from portico.query.bound import Coercer, Parameter, Predicate, Special
 from portico.service import tenancy
 from portico.service.caller import EVERY_FIELD, Asked, Caller
-from portico.service.coalesce import Lane
 from portico.service.documents import Documents
 from portico.service.passwords import Passwords
 from portico.service.plans import Context, Plan
@@ -34,38 +32,12 @@ from portico.service.validate import (
     replacement,
     same_key_value,
 )
+from portico.service.write_plan import WritePlan, all_of, as_plan
 
 MOST_TOGETHER = 10_000
 """Documents in one create; larger sets are imported."""
 
 TEXT = FieldType(Base.TEXT)
-
-
-@dataclass(slots=True)
-class WritePlan:
-    """A write's shape, ready to run: `writer` reads the body, `key` the address, `where` a filter's values."""
-
-    lane: Lane
-    collection: Collection
-    writer: Writer
-    key: tuple[Coercer, ...] = ()
-    sources: tuple[int, ...] = ()
-    coercers: tuple[Coercer, ...] = ()
-
-    def address(self, key: Sequence[str]) -> tuple[object, ...]:
-        """The key's values. Raises DocumentNotFound for what cannot be a key."""
-        if len(key) != len(self.key):
-            raise DocumentNotFound("There is no such document.")
-        try:
-            return tuple([coerce(part) for coerce, part in zip(self.key, key, strict=True)])
-        except PorticoError:
-            raise DocumentNotFound("There is no such document.") from None
-
-    def change_values(self, key: tuple[object, ...], etag: str | None, fields: Body, caller: Caller) -> tuple[object, ...]:
-        """The bound values of a change by key: the key, the hash that the document must have, row filters, and the new values."""
-        condition = () if etag is None else (etag,)
-        filters = tuple([coerce(None) for coerce in self.coercers])
-        return (*key, *condition, *filters, *self.writer.values(fields, caller.scope))
 
 
 class Writes:
@@ -382,19 +354,8 @@ class Writes:
         return collection
 
 
-def as_plan(plan: WritePlan) -> Plan:
-    """A write's plan as the pipeline runs it."""
-    return Plan(plan.lane, plan.collection, pattern=plan.lane.operation)
-
-
 def _limit(coercers: tuple[Coercer, ...], most: int | None) -> Parameter | None:
     return Parameter(len(coercers), Special.COUNT) if most is not None else None
-
-
-def all_of(predicates: tuple[Predicate, ...]) -> Predicate | None:
-    if not predicates:
-        return None
-    return predicates[0] if len(predicates) == 1 else Conjunction(predicates)
 
 
 def _only_filter(query: ast.Query) -> ast.Query:

@@ -1,0 +1,56 @@
+"""A write's shape, worked out once: its lane, and how bodies and addresses become bound values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from portico.errors import DocumentNotFound, PorticoError
+from portico.model.collection import Collection
+from portico.query.bound import Coercer, Conjunction, Predicate
+from portico.service.caller import Caller
+from portico.service.coalesce import Lane
+from portico.service.plans import Plan
+from portico.service.validate import (
+    Body,
+    Writer,
+)
+
+
+@dataclass(slots=True)
+class WritePlan:
+    """A write's shape, ready to run: `writer` reads the body, `key` the address, `where` a filter's values."""
+
+    lane: Lane
+    collection: Collection
+    writer: Writer
+    key: tuple[Coercer, ...] = ()
+    sources: tuple[int, ...] = ()
+    coercers: tuple[Coercer, ...] = ()
+
+    def address(self, key: Sequence[str]) -> tuple[object, ...]:
+        """The key's values. Raises DocumentNotFound for what cannot be a key."""
+        if len(key) != len(self.key):
+            raise DocumentNotFound("There is no such document.")
+        try:
+            return tuple([coerce(part) for coerce, part in zip(self.key, key, strict=True)])
+        except PorticoError:
+            raise DocumentNotFound("There is no such document.") from None
+
+    def change_values(self, key: tuple[object, ...], etag: str | None, fields: Body, caller: Caller) -> tuple[object, ...]:
+        """The bound values of a change by key: the key, the hash that the document must have, row filters, and the new values."""
+        condition = () if etag is None else (etag,)
+        filters = tuple([coerce(None) for coerce in self.coercers])
+        return (*key, *condition, *filters, *self.writer.values(fields, caller.scope))
+
+
+def as_plan(plan: WritePlan) -> Plan:
+    """A write's plan as the pipeline runs it."""
+    return Plan(plan.lane, plan.collection, pattern=plan.lane.operation)
+
+
+def all_of(predicates: tuple[Predicate, ...]) -> Predicate | None:
+    """All of the predicates as one; None for none."""
+    if not predicates:
+        return None
+    return predicates[0] if len(predicates) == 1 else Conjunction(predicates)
