@@ -31,6 +31,7 @@ from portico.query.bound_pipeline import (
 )
 from portico.query.conditions import FilterBinder, Parameters, group
 from portico.query.expressions import BIGINT, JSON, ExpressionBinder, plain_type
+from portico.query.growth import Growth, check_size
 from portico.query.includes import Includes, names_of
 from portico.query.limits import DEFAULT_LIMITS, Limits
 from portico.query.names import Names, Resolve
@@ -84,6 +85,7 @@ class _PipelineBinder:
     filters: list[Predicate] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     lookups: list[BoundLookup] = field(default_factory=list)
+    growth: Growth = field(default_factory=Growth)
     made: int = 0
 
     def bind(self, asked: pipeline.Pipeline) -> BoundAggregation:
@@ -195,6 +197,7 @@ class _PipelineBinder:
         if isinstance(value, Column):
             return value
         column = self.column(value.type)
+        self.growth.note(column, value)
         self.steps.append(Computed(((column, value),)))
         return column
 
@@ -223,6 +226,8 @@ class _PipelineBinder:
         key = self._keyed(stage.key, binder, keys) if stage.key is not None else {}
         results = [(node.name, binder.accumulate(node)) for node in stage.accumulators]
         made = [(name, self.column(result.type), result) for name, result in results]
+        for _, column, result in made:
+            self.growth.note(column, result.argument)
         self.steps.append(Grouped(tuple(keys), tuple((column, result) for _, column, result in made), self.total_order()))
         self.shape = {"_id": key if stage.key is not None else self._kept(Nothing(JSON))}
         for name, column, _ in made:
@@ -242,6 +247,7 @@ class _PipelineBinder:
         if found.type.array or found.type.base is Base.BINARY:
             raise WrongType(f"A group's key cannot be {found.type}.", details={"field": "_id"})
         column = self.column(found.type)
+        self.growth.note(column, found)
         keys.append((column, found))
         return column
 
@@ -263,6 +269,7 @@ class _PipelineBinder:
                 shape[name] = self._shaped(node, binder, computed)
         if computed:
             self.steps.append(Computed(tuple(computed)))
+        check_size(shape, MOST_MEMBERS)
         self.shape = shape
         # Its fields may be others by the same names now, so what was hidden is so no longer: it is not there.
         self.stored = self.stored and stage.additive
@@ -285,6 +292,7 @@ class _PipelineBinder:
         if isinstance(found, dict | Column):
             return found
         column = self.column(found.type)
+        self.growth.note(column, found)
         computed.append((column, found))
         return column
 
