@@ -198,6 +198,17 @@ REFUSED: list[tuple[str, object, int]] = [
     ("an overflow", [{"$project": {"x": {"$multiply": [2**62, 2**62]}}}], 422),
     ("a division by zero", [{"$project": {"x": {"$divide": ["$file_size", 0]}}}], 422),
     ("a huge power by multiplication", [{"$project": {"x": {"$multiply": [10**18] * 50}}}], 422),
+    ("a text that each stage doubles", [{"$project": {"x": {"$concat": ["$filename" if n == 0 else "$x"] * 2}}} for n in range(30)], 422),
+    (
+        "an object that each stage doubles",
+        [{"$project": {"x": {"a": "$x" if n else "$filename", "b": "$x" if n else 1}}} for n in range(30)],
+        422,
+    ),
+    (
+        "a list that each group doubles",
+        [{"$group": {"_id": None, "x": {"$push": {"a": "$x", "b": "$x"} if n else "$filename"}}} for n in range(9)],
+        422,
+    ),
     ("fifty stages", [{"$addFields": {"x": {"$add": ["$file_size", n]}}} for n in range(50)], 200),
     ("fifty groups", [{"$group": {"_id": "$_id" if n else "$filename", "n": {"$push": {"$ifNull": [None, n]}}}} for n in range(50)], 200),
     ("fifty filters", [{"$sort": {"id": 1}}] + [{"$match": {"file_size": {"$gte": -n}}} for n in range(49)], 200),

@@ -21,7 +21,7 @@ INVOICES = SyncPostgrestClient("http://localhost/rest/v1").from_("invoices")
             .gt("number", 1)
             .order("created_at", desc=True, nullsfirst=True)
             .limit(5),
-            ["a,b(c)", 1, 1_000, 5],
+            [1_000, "a,b(c)", 1, 5],
         ),
         (INVOICES.select("*").in_("status", ["a", "b,c", 'q"x']).not_.like("status", "%x%"), [["a", "b,c", 'q"x'], "%x%", 50]),
         (INVOICES.select("*").or_("number.eq.1,and(status.eq.a,paid.is.true)"), [1, "a", 50]),
