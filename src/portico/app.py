@@ -37,6 +37,7 @@ from portico.observe.logging import Log, LogOptions, capture_records
 from portico.parts import Service, build
 from portico.service.batch import Batches
 from portico.service.bulk import BulkChanges
+from portico.service.explain import Explanations
 from portico.service.functions import Functions
 from portico.service.history import History
 from portico.service.imports import Imports
@@ -57,7 +58,10 @@ def assemble(service: Service) -> App:
         named_functions(settings), service.engines, catalog=lambda: service.catalog.current, limits=service.documents.plans.limits
     )
     bulk = BulkChanges(service.documents, service.writes)
-    collections = Collections(service.documents, service.writes, upserts, bulk, imports, send_timeout=settings.http.send_timeout_seconds)
+    explanations = Explanations(service.documents, emit=service.emit)
+    collections = Collections(
+        service.documents, service.writes, upserts, bulk, imports, explanations, send_timeout=settings.http.send_timeout_seconds
+    )
     clients = Clients(collections, service.documents, service.writes, service.authenticator, make_clients=not settings.environment.strict)
     http = settings.http
     front = Front(
@@ -71,7 +75,7 @@ def assemble(service: Service) -> App:
         histories=Histories(History(service.documents, service.writes), collections),
         feeds=service.feeds,
         clients=clients,
-        rest=Rest(service.documents, service.writes, upserts, functions, service.schemas, service.authenticator),
+        rest=Rest(service.documents, service.writes, upserts, functions, explanations, service.schemas, service.authenticator),
         batch=BatchCall(_batches(service, upserts), service.authenticator, most=settings.transactions.batch_operations),
         transactions=TransactionCalls(service.transactions, service.authenticator, service.cluster.carry),
         search=SearchCall(Searches(service.documents)),

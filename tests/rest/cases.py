@@ -147,9 +147,9 @@ SELECTS: dict[str, list[Case]] = {
     ],
     "csv": [Case(lambda c: c.from_("books").select("id,title").lt("id", 3).csv(), "id,title\n1,Notes\n2,More Notes\n")],
     "explain": [
-        # A plan tells of the database's inside; it is for who runs Portico, who asks the database.
+        # A plan is for who has `admin`, and is no text: EXPLAIN's own tells of values, and of rows of other tenants.
         Case(lambda c: books(c).explain(), None, (("sqlite", "PGRST107"), ("postgres", "PGRST107"))),
-        Case(lambda c: books(c).explain(format="json", analyze=True), None, (("sqlite", "PGRST107"), ("postgres", "PGRST107"))),
+        Case(lambda c: books(c).explain(format="json", analyze=True), lambda answer: "indexes" in str(answer)),
     ],
     "retry": [Case(lambda c: books(c).eq("id", 1).retry(False), ids(1))],
 }

@@ -10,6 +10,7 @@ import orjson
 from portico.api import creating
 from portico.api.conditions import is_known, wanted
 from portico.api.exchange import JSON, PRIVATE, VARY, Exchange, key_of
+from portico.api.explain import EXPLAIN, RESERVED, explain, explaining
 from portico.api.render import envelope, page_part
 from portico.api.streams import export, import_documents
 from portico.errors import InvalidParameter, PreconditionFailed, RouteNotFound, TooManyAffected
@@ -17,6 +18,7 @@ from portico.model.page import Changed, Document
 from portico.service.bulk import BulkChanges
 from portico.service.caller import Asked, Caller
 from portico.service.documents import Documents, Listed
+from portico.service.explain import Explanations
 from portico.service.imports import Imports
 from portico.service.upserts import Upserts
 from portico.service.writes import Writes
@@ -34,20 +36,29 @@ class Collections:
     """
 
     def __init__(
-        self, documents: Documents, writes: Writes, upserts: Upserts, bulk: BulkChanges, imports: Imports, *, send_timeout: float
+        self,
+        documents: Documents,
+        writes: Writes,
+        upserts: Upserts,
+        bulk: BulkChanges,
+        imports: Imports,
+        explanations: Explanations,
+        *,
+        send_timeout: float,
     ) -> None:
         self._documents = documents
         self._writes = writes
         self._upserts = upserts
         self._bulk = bulk
         self._imports = imports
+        self._explanations = explanations
         self._send_timeout = send_timeout
 
     async def all(self, exchange: Exchange, caller: Caller, name: str) -> None:
         """`/api/db/{collection}`."""
         match exchange.method:
             case "GET" | "HEAD":
-                await self.listed(exchange, await self._documents.list(caller, name, exchange.asked()))
+                await self._list(exchange, caller, name)
             case "POST":
                 await self.create(exchange, caller, name)
             case "PATCH":
@@ -78,10 +89,14 @@ class Collections:
         match call:
             case b"query":
                 exchange.allow("POST")
-                exchange.takes()
+                exchange.takes(EXPLAIN)
+                explained = explaining(exchange)
                 parsed = mongo.parse(await exchange.json())
                 asked = Asked(parsed.query, parsed.values, lambda: parsed.query)
-                await self.listed(exchange, await self._documents.list(caller, name, asked))
+                if explained:
+                    await explain(exchange, caller, name, asked, self._explanations)
+                else:
+                    await self.listed(exchange, await self._documents.list(caller, name, asked))
             case b"aggregate":
                 exchange.allow("POST")
                 exchange.takes()
@@ -101,6 +116,14 @@ class Collections:
             case _:
                 return False
         return True
+
+    async def _list(self, exchange: Exchange, caller: Caller, name: str) -> None:
+        if b"explain" not in exchange.scope["query_string"] or (explained := explaining(exchange)) is None:
+            await self.listed(exchange, await self._documents.list(caller, name, exchange.asked()))
+        elif explained:
+            await explain(exchange, caller, name, exchange.asked(reserved=RESERVED), self._explanations)
+        else:
+            await self.listed(exchange, await self._documents.list(caller, name, exchange.asked(reserved=RESERVED)))
 
     async def _aggregate(self, exchange: Exchange, caller: Caller, name: str) -> None:
         page = await self._documents.aggregate(caller, name, mongo.parse_pipeline(await exchange.json()))

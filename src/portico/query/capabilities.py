@@ -20,6 +20,7 @@ class Capability(StrEnum):
     SEARCH = "search"
     FUZZY_SEARCH = "fuzzy_search"
     PLANNED_COUNT = "planned_count"
+    EXPLAIN = "explain"
     AUDIT = "audit"
     IDEMPOTENCY = "idempotency"
     VERSIONS = "versions"

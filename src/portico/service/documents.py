@@ -120,7 +120,7 @@ class Documents:
         chosen: list[tuple[Plan, tuple[object, ...]]] = []
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
-            chosen[:] = [self._page_plan(caller, name, asked)]
+            chosen[:] = [self.page_plan(caller, name, asked)]
             return chosen[0]
 
         page = cast("Page", await self.run(caller, prepare))
@@ -130,7 +130,7 @@ class Documents:
         cursor = encode(self._secret, plan.tag, page.last) if page.last is not None and plan.tag else None
         return Listed(page, limit, cursor)
 
-    def _page_plan(self, caller: Caller, name: str, asked: Asked) -> tuple[Plan, tuple[object, ...]]:
+    def page_plan(self, caller: Caller, name: str, asked: Asked) -> tuple[Plan, tuple[object, ...]]:
         collection = self.plans.collection(name)
         raw = asked.values
         plan = self.plans.find(caller, collection, "list", asked.shape)
@@ -241,7 +241,7 @@ class Documents:
             except SchemaChanged as error:
                 if begun or not again:
                     raise (error.otherwise or error) from error.__cause__
-                await self._look_again(error, collection, seen)
+                await self.look_again(error, collection, seen)
             else:
                 return
             finally:
@@ -263,10 +263,10 @@ class Documents:
             except SchemaChanged as error:
                 if caller.transaction is not None or not again:
                     raise (error.otherwise or error) from error.__cause__
-                await self._look_again(error, plan.collection, seen)
+                await self.look_again(error, plan.collection, seen)
         raise AssertionError("the last round returns or raises")
 
-    async def _look_again(self, error: SchemaChanged, collection: Collection, seen: int) -> None:
+    async def look_again(self, error: SchemaChanged, collection: Collection, seen: int) -> None:
         """Read the catalog anew after a statement failed; raise what the failure means where the schema did not change at all."""
         if error.otherwise is None:
             await self.reload()

@@ -163,7 +163,7 @@ export const cases = {
     [(c) => c.rpc('hidden_one'), undefined, everywhere('PGRST202')],
   ],
   getOpenApiSpec: [[(c) => c.getOpenApiSpec(), (a) => '/books' in a.data.paths]],
-  // A plan tells of the database's inside; it is for who runs Portico, who asks the database.
+  // A plan is for who has `admin`, and is no text: EXPLAIN's own tells of values, and of rows of other tenants.
   explain: [[(c) => books(c).explain(), undefined, everywhere('PGRST107')]],
   schema: [
     [(c) => c.schema('annex').from('maps').select('name'), [{ name: 'Atlas' }], { sqlite: 'PGRST106' }],

@@ -10,7 +10,7 @@ from portico.model.identity import Permission
 
 Json = dict[str, object]
 
-FILTERED = ("select", "include", "order", "limit", "offset", "cursor", "count", "and", "or", "not.and", "not.or")
+FILTERED = ("select", "include", "order", "limit", "offset", "cursor", "count", "explain", "and", "or", "not.and", "not.or")
 INSIDE: Json = {"$ref": "#/components/parameters/Transaction"}
 """The header that puts a call inside of a transaction."""
 
@@ -110,7 +110,8 @@ def named_calls(described: Described, tag: str) -> dict[str, Json]:
     if Permission.READ in described.permissions:
         body: Json = {"required": True, "content": {"application/json": {"schema": reference("Query")}}}
         counted = {"200": _answer("How many match", {"type": "integer", "minimum": 0})}
-        calls["query"] = {"post": _call(f"Query {tag} with a JSON body", tag, _page(described), _READ_ERRORS, body=body)}
+        query = [_EXPLAIN] if Permission.ADMIN in described.permissions else []
+        calls["query"] = {"post": _call(f"Query {tag} with a JSON body", tag, _page(described), _READ_ERRORS, body=body, parameters=query)}
         calls["count"] = {"get": _call(f"Count {tag}", tag, counted, _READ_ERRORS, parameters=_filters(described))}
     if Permission.AGGREGATE in described.permissions:
         pipeline: Json = {"required": True, "content": {"application/json": {"schema": reference("Pipeline")}}}
@@ -212,6 +213,8 @@ def _answer(description: str, data: Json) -> Json:
 
 def _page(described: Described) -> Json:
     data: Json = {"type": "array", "items": described.selected}
+    if Permission.ADMIN in described.permissions:
+        data = {"oneOf": [data, {"type": "object", "description": "With `explain=true`, how the read ran."}]}
     schema = {"allOf": [reference("Envelope"), {"type": "object", "properties": {"data": data, "page": reference("Page")}}]}
     return {"200": {"description": "A page of documents", "content": {"application/json": {"schema": schema}}}}
 
@@ -234,6 +237,8 @@ def _query(described: Described) -> list[Json]:
         {**_parameter("offset", "Documents to skip."), "schema": {"type": "integer", "minimum": 0}},
         {**_parameter("count", "How many match in all."), "schema": {"enum": ["exact", "planned", "estimated"]}},
     ]
+    if Permission.ADMIN in described.permissions:
+        clauses.append(_EXPLAIN)
     return [*clauses, *_filters(described)]
 
 
@@ -265,3 +270,8 @@ _ON_CONFLICT = _parameter(
     "on_conflict", "Unique fields by commas, which decide whether a document is there already; the key where it is left out."
 )
 _COLUMNS = _parameter("columns", "The fields that are written, by commas; other members are left out.")
+
+_EXPLAIN: Json = {
+    **_parameter("explain", "`true` answers how the database reads the documents, and not the documents; needs `admin`."),
+    "schema": {"type": "boolean"},
+}

@@ -11,6 +11,7 @@ from portico.errors import MethodNotAllowed, RouteNotFound
 from portico.service.authenticate import Authenticator
 from portico.service.caller import Caller
 from portico.service.documents import Documents
+from portico.service.explain import Explanations
 from portico.service.functions import Functions
 from portico.service.schemas import Schemas
 from portico.service.upserts import Upserts
@@ -24,15 +25,24 @@ class Rest:
     """Handlers of PostgREST's wire. Each answers its exchange; errors are raised to the dispatcher.
 
     Args:
-        documents, writes, upserts, functions: the service's pipelines. schemas: what a caller may know of. authenticator: says who calls.
+        documents, writes, upserts, functions, explanations: the service's pipelines.
+        schemas: what a caller may know of. authenticator: says who calls.
     """
 
     def __init__(
-        self, documents: Documents, writes: Writes, upserts: Upserts, functions: Functions, schemas: Schemas, authenticator: Authenticator
+        self,
+        documents: Documents,
+        writes: Writes,
+        upserts: Upserts,
+        functions: Functions,
+        explanations: Explanations,
+        schemas: Schemas,
+        authenticator: Authenticator,
     ) -> None:
         self._documents = documents
         self._writes = writes
         self._functions = functions
+        self._explanations = explanations
         self._creating = changing.Creating(writes, upserts)
         self._schemas = schemas
         self._authenticator = authenticator
@@ -60,7 +70,7 @@ class Rest:
             self._schemas.check_visible(caller.identity, name)
         match method:
             case "GET" | "HEAD":
-                await reads.read(exchange, caller, name, self._documents)
+                await reads.read(exchange, caller, name, self._documents, self._explanations)
             case "POST":
                 key = self._documents.plans.collection(name).primary_key
                 await changing.create(exchange, caller, name, self._creating, key)

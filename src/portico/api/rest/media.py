@@ -30,7 +30,7 @@ _NAMES = {
     **{form.value: form for form in Form},
 }
 _READS = frozenset({Form.ARRAY, Form.STRIPPED, Form.OBJECT, Form.CSV})
-_PLANS = frozenset({Form.PLAN_JSON, Form.PLAN_TEXT})
+_PLANS = frozenset({Form.PLAN_JSON})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import orjson
+
 from portico.api.exchange import PRIVATE, Exchange
-from portico.api.rest.media import Media, accepted
+from portico.api.rest.media import Form, Media, accepted
 from portico.api.rest.preferences import Preferences, preferences
 from portico.api.rest.ranges import Rows, asked_rows, content_range, read_status
 from portico.api.rest.shapes import body_of
@@ -13,6 +15,7 @@ from portico.query import ast
 from portico.query.ast import CountMode
 from portico.service.caller import Asked, Caller
 from portico.service.documents import Documents
+from portico.service.explain import Explanations
 from portico.syntax import postgrest
 
 CLAUSES = frozenset({"select", "order", "limit", "offset"})
@@ -39,12 +42,17 @@ def _as_rest(query: ast.Query, count: CountMode | None) -> ast.Query:
     return replace(query, count=count, own_moments=True)
 
 
-async def read(exchange: Exchange, caller: Caller, name: str, documents: Documents) -> None:
-    """Answer the rows that match."""
+async def read(exchange: Exchange, caller: Caller, name: str, documents: Documents, explanations: Explanations) -> None:
+    """Answer the rows that match, or the plan that they are read by."""
     wishes = preferences(exchange)
-    media = accepted(exchange.headers.get(b"accept"))
+    media = accepted(exchange.headers.get(b"accept"), plans=True)
     rows = asked_rows(exchange.scope["query_string"], exchange.headers, documents.plans.limits)
-    listed = await documents.list(caller, name, asked_read(rows.bounded, wishes.count))
+    asked = asked_read(rows.bounded, wishes.count)
+    if media.form is Form.PLAN_JSON:
+        plan = orjson.dumps(await explanations.explain(caller, name, asked))
+        await exchange.answer(200, plan, media.header, VARY, PRIVATE, *wishes.applied("count"))
+        return
+    listed = await documents.list(caller, name, asked)
     page = listed.page
     await answer_rows(exchange, page.body, page.count, page.total, rows, media, wishes)
 

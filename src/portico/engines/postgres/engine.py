@@ -13,7 +13,8 @@ from uuid import UUID
 import asyncpg
 
 from portico.engines.base import Call, Compiled, Health, Hit, Isolation, LedgerEntry, LedgerState, Outcome, PoolStatus, TableSize
-from portico.engines.postgres import ledger, search
+from portico.engines.explaining import Explanation
+from portico.engines.postgres import explain, ledger, search
 from portico.engines.postgres.compiled import PostgresPlan, compile_plan
 from portico.engines.postgres.errors import LOST, lost, reported
 from portico.engines.postgres.execute import chunks_of, set_scope
@@ -53,6 +54,7 @@ _ALWAYS = frozenset(
         Capability.PLANNED_COUNT,
         Capability.FUNCTIONS,
         Capability.PARTITIONS,
+        Capability.EXPLAIN,
     }
 )
 
@@ -117,6 +119,12 @@ class PostgresEngine:
         """Run a plan for its calls: together in one statement, or the one call alone."""
         seconds = timeout if timeout is not None else self.options.statement_timeout
         return await self._runner.run(cast("PostgresPlan", plan), calls, seconds, gathered=gathered)
+
+    async def explain(self, plan: Compiled, call: Call, *, timeout: float | None = None) -> Explanation:
+        """How a read runs, by running it in a transaction that is rolled back."""
+        seconds = timeout if timeout is not None else self.options.statement_timeout
+        async with self._asking(Share.ALONE) as connection:
+            return await explain.explain(connection, cast("PostgresPlan", plan), call, seconds)
 
     async def stream(self, plan: Compiled, call: Call) -> AsyncIterator[bytes]:
         """The rows of an export as NDJSON, by a cursor, in bounded memory, for ten minutes at most."""

@@ -12,8 +12,9 @@ from typing import TypeVar, cast
 from uuid import UUID
 
 from portico.engines.base import Answer, Call, Compiled, Health, Hit, Isolation, LedgerEntry, LedgerState, Outcome, PoolStatus
+from portico.engines.explaining import Explanation
 from portico.engines.sql.search_sqlite import TABLE as SEARCH_TABLE
-from portico.engines.sqlite import ledger, search
+from portico.engines.sqlite import explain, ledger, search
 from portico.engines.sqlite.companion_rows import AUDIT_TABLE, VERSIONS_TABLE
 from portico.engines.sqlite.connections import Threads, Watchdog, closed, open_connection
 from portico.engines.sqlite.errors import is_busy, is_interrupted, is_unshowable, translate, unstorable
@@ -45,7 +46,16 @@ T = TypeVar("T")
 SLOW_PLAN_SECONDS = 30.0
 """How long a plan that was slow on the loop goes to a thread at once."""
 
-_ALWAYS = frozenset({Capability.TRANSACTIONS, Capability.SAVEPOINTS, Capability.ARRAYS, Capability.EMBEDDING, Capability.CANCEL})
+_ALWAYS = frozenset(
+    {
+        Capability.TRANSACTIONS,
+        Capability.SAVEPOINTS,
+        Capability.ARRAYS,
+        Capability.EMBEDDING,
+        Capability.CANCEL,
+        Capability.EXPLAIN,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +250,14 @@ class SqliteEngine:
         except sqlite3.Error as error:
             raise translate(error, plan.collection) from error
 
+    async def explain(self, plan: Compiled, call: Call, *, timeout: float | None = None) -> Explanation:
+        """How a read runs, by running it in a thread."""
+        own = cast("SqlitePlan", plan)
+        try:
+            return await self._apart(lambda connection: explain.explain(connection, own, call), own.collection, timeout)
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise unstorable(error) from error
+
     async def stream(self, plan: Compiled, call: Call) -> AsyncIterator[bytes]:
         """The rows of an export as NDJSON, in bounded memory, for ten minutes at most."""
         if self._exports is None:
@@ -358,13 +376,16 @@ class SqliteEngine:
         """The schema documents of what migrations created."""
         return await self._apart(stored_documents)
 
-    async def _apart(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _apart(
+        self, work: Callable[[sqlite3.Connection], T], collection: Collection | None = None, timeout: float | None = None
+    ) -> T:
         if self._threads is None:
             raise closed()
+        seconds = timeout if timeout is not None else self.options.statement_timeout
         try:
-            return await self._threads.run(work, timeout=self.options.statement_timeout, wait=self.options.wait_timeout)
+            return await self._threads.run(work, timeout=seconds, wait=self.options.wait_timeout)
         except sqlite3.Error as error:
-            raise translate(error) from error
+            raise translate(error, collection) from error
 
 
 async def _caught(future: asyncio.Future[Answer]) -> Outcome:
