@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 
 import httpx2
@@ -57,6 +58,12 @@ def test_values_are_read_by_the_types_of_their_fields(service: PorticoProcess) -
     assert made.status_code == 201, made.text
     row = service.client.get(USERS + "?username=eq.typed").json()["data"][0]
     assert (row["preferences"], row["is_active"], row["last_login"]) == ({"k": [1, 2.5]}, True, "2024-01-01T00:00:00.000000Z")
+
+
+def test_a_packed_import_is_refused_before_it_is_read(service: PorticoProcess) -> None:
+    text = gzip.compress(b"filename,file_size,file_type,file_path\nzipped,1,t,/p\n")
+    refused = load(service, DOCUMENTS + "/import", text, {"Content-Encoding": "gzip"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (415, "unsupported_media_type"), refused.text
 
 
 def test_an_import_upserts_and_says_what_became_of_its_lines(service: PorticoProcess) -> None:

@@ -90,6 +90,8 @@ async def import_documents(exchange: Exchange, caller: Caller, name: str, import
     media = exchange.headers.get(b"content-type", NDJSON).split(b";", 1)[0].strip().lower()
     if media != CSV and media not in _TAKEN:
         raise UnsupportedMediaType("An import's body is NDJSON or CSV.", hint="Send Content-Type: application/x-ndjson or text/csv.")
+    if exchange.headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        raise UnsupportedMediaType("An import's body is sent as it is, not packed.", hint="Leave Content-Encoding out.")
     asked = creating.asked(exchange, frozenset({"on_conflict"}))
     how = asked.how if asked is not None else None
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:

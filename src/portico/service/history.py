@@ -67,7 +67,7 @@ class History:
         await self._check_filtered(caller, name, key, context)
         most = _number("limit", limit) if limit is not None else self._plans.limits.default_limit
         found = await self._read(caller, context, key, most, before=_number("cursor", cursor) if cursor is not None else BEFORE_ANY)
-        if not found and cursor is None:
+        if not found and cursor is None and most > 0:
             raise _no_document()
         texts = tuple(write_json(_shown(context, item)) for item in found)
         following = cast("int", found[-1]["version"]) if len(found) == most and found[-1]["version"] != 1 else None
