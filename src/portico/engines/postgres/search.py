@@ -21,6 +21,9 @@ MOST_RANKED = 10_000
 """Of the documents that match, so many are ranked: a word that half of a million documents hold is answered in time."""
 
 _HEADLINE = f"StartSel={HIT_BEGIN}, StopSel={HIT_END}, MaxFragments=2, MaxWords=24, MinWords=8, FragmentDelimiter= … "
+_LOWER_THRESHOLD = "SELECT set_config('pg_trgm.word_similarity_threshold', '0.3', true)"
+"""Two letters that changed places leave a third of a word's trigrams; pg_trgm's own threshold is 0.6."""
+
 _TRIGRAM_SCHEMA = "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm'"
 
 
@@ -62,7 +65,9 @@ async def find_similar(connection: Connection, query: Search, scope: Scope, limi
         f" SELECT f.collection, f.document_key, (({' + '.join(scores)}) / {len(scores)})::float8 AS score"
         f" FROM found f ORDER BY score DESC, f.collection, f.document_key LIMIT {int(limit)}"
     )
-    return [Hit(*row) for row in await connection.fetch(sql, *values, timeout=timeout)]
+    async with connection.transaction(readonly=True):
+        await connection.execute(_LOWER_THRESHOLD)
+        return [Hit(*row) for row in await connection.fetch(sql, *values, timeout=timeout)]
 
 
 async def excerpts(connection: Connection, query: Search, hits: Sequence[Hit], timeout: float | None) -> list[str]:
