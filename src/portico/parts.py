@@ -191,9 +191,8 @@ def build(settings: Settings, emit: Emit, *, run_directory: Path | None = None) 
 
 
 def _cluster(settings: Settings, run_directory: Path | None, emit: Emit) -> Cluster:
-    own = settings.cluster
-    secret = None if own.secret is None else own.secret.current()
-    return Cluster(run_directory, advertise=own.advertise, listen=own.listen, secret=secret, emit=emit)
+    secret = None if settings.cluster.secret is None else settings.cluster.secret.current()
+    return Cluster(run_directory, advertise=settings.cluster.advertise, listen=settings.cluster.listen, secret=secret, emit=emit)
 
 
 def _catalog(settings: Settings, engines: Mapping[str, Engine], emit: Emit) -> LiveCatalog:

@@ -79,7 +79,10 @@ def _sqlite_hashes(file: Path) -> Hashes:
     found: Hashes = {}
     with closing(sqlite3.connect(file)) as connection:
         connection.text_factory = bytes
-        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        # How FTS5 lays out its index is its own affair; what is searched stands in `portico_search`.
+        for (name,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'portico_search_*_*'"
+        ).fetchall():
             rows = connection.execute(f'SELECT * FROM "{name.decode()}"')
             found[f"{file.suffix}/{name.decode()}"] = hashlib.sha256("\n".join(sorted(map(repr, rows))).encode()).hexdigest()
     return found

@@ -70,7 +70,7 @@ class History:
         if not found and cursor is None and most > 0:
             raise _no_document()
         texts = tuple(write_json(_shown(context, item)) for item in found)
-        following = cast("int", found[-1]["version"]) if len(found) == most and found[-1]["version"] != 1 else None
+        following = cast("int", found[-1]["version"]) if found and len(found) == most and found[-1]["version"] != 1 else None
         return Versions(texts, most, following)
 
     async def get(self, caller: Caller, name: str, key: tuple[str, ...], version: str) -> str:
