@@ -71,6 +71,15 @@ def test_workers_end_with_the_process_that_keeps_them(portico: StartPortico) -> 
     wait_until(lambda: not any(map(is_alive, workers)), what="the end of the workers")
 
 
+def test_workers_that_do_not_serve_yet_end_with_the_process_that_keeps_them(portico: StartPortico) -> None:
+    process = portico(config={"http": {"workers": 2}}, start=False)
+    process.process.start()
+    wait_until(lambda: "Database engine initialized" in process.log_text(), within=60, what="a worker that starts")
+    workers = workers_of(process)
+    os.kill(process.process.pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, workers)), what="the end of the workers")
+
+
 def test_ctrl_c_in_a_terminal_ends_all_processes_in_order(portico: StartPortico) -> None:
     process = portico(config={"http": {"workers": 2}})
     wait_until(lambda: len(workers_of(process)) == 2, what="two workers")

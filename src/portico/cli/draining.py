@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import multiprocessing
+import os
 import signal
 import socket
 import struct
@@ -25,6 +27,7 @@ DRAIN = signal.SIGUSR2
 ENDS = frozenset({signal.SIGTERM, signal.SIGINT})
 """What ends a process in order."""
 
+_UNTIL_SERVED = 0.05
 _SO_ATTACH_FILTER = 26
 _PR_SET_PDEATHSIG = 1
 # A classic BPF program over the TCP header: a segment with SYN and without ACK is dropped, every other one passes.
@@ -47,6 +50,7 @@ class Draining:
         self._app = app
         self._ends = ends
         self._begun = False
+        self._starting: _Starting | None = None
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request, or one of the server's own messages."""
@@ -54,6 +58,11 @@ class Draining:
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(DRAIN, self._begin)
             loop.add_signal_handler(signal.SIGINT, lambda: None)
+            self._starting = _Starting(loop)
+            return self._app(scope, receive, self._starting.told_by(send))
+        if self._starting is not None:
+            self._starting.over()
+            self._starting = None
         return self._app(scope, receive, _closing(send) if self._begun else send)
 
     def _begin(self) -> None:
@@ -63,6 +72,35 @@ class Draining:
         for listener in _listeners():
             with listener, contextlib.suppress(OSError):
                 refuse_connections(listener)
+
+
+class _Starting:
+    """A worker that does not serve yet ends at once when it is told to end.
+
+    Granian's handler of SIGTERM, which is there already, would wait for ever for a server that does not run yet.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def told_by(self, send: Send) -> Send:
+        """A `send` of the lifespan, which sees the start's end."""
+
+        def seen(message: Message) -> Awaitable[None]:
+            if message["type"] == "lifespan.startup.complete":
+                # The server begins when this loop has gone round a few times; the first request, if it is faster, ends the wait.
+                self._loop.call_later(_UNTIL_SERVED, self.over)
+            return send(message)
+
+        return seen
+
+    def over(self) -> None:
+        """Give SIGTERM back to the server; a second call does nothing."""
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+            signal.siginterrupt(signal.SIGTERM, False)
+            self._before = None
 
 
 def _closing(send: Send) -> Send:
@@ -116,3 +154,7 @@ def begin_worker() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        keeper = multiprocessing.parent_process()
+        if keeper is not None and keeper.pid != os.getppid():
+            # It went before the kernel was asked, so nothing would tell this worker.
+            signal.raise_signal(signal.SIGTERM)
