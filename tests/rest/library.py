@@ -31,7 +31,10 @@ BOOKS: Document = {
     "relations": [{"name": "author", "collection": "authors", "local": "author_id", "foreign": "id"}],
     "security": {"access_control": "shared"},
 }
-FUNCTIONS = ("add_them", "loans_of", "prices", "titles", "lend", "first_loan", "refuse")
+FUNCTIONS = (
+    "add_them", "loans_of", "prices", "titles", "lend", "lend_all", "first_loan", "refuse", "raise_as", "whole_json", "whole_text",
+    "whole_bytes", "joined", "local_time",
+)  # fmt: skip
 CONFIG: Document = {"collections": [AUTHORS, BOOKS], "functions": [{"name": name} for name in FUNCTIONS]}
 
 OF_POSTGRES = """
@@ -47,6 +50,16 @@ CREATE FUNCTION public.lend(book int) RETURNS void LANGUAGE sql AS
   $$INSERT INTO public.loans SELECT 1 + max(id), book, '[100,200)' FROM public.loans$$;
 CREATE FUNCTION public.first_loan() RETURNS public.loans LANGUAGE sql STABLE AS 'SELECT * FROM public.loans ORDER BY id LIMIT 1';
 CREATE FUNCTION public.refuse(why text) RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION '%', why; END$$;
+CREATE FUNCTION public.lend_all() RETURNS SETOF public.loans LANGUAGE sql AS
+  $$INSERT INTO public.loans SELECT id + 10, book_id, '[200,300)' FROM public.loans RETURNING *$$;
+CREATE FUNCTION public.raise_as(state text, message text, detail text DEFAULT '', hint text DEFAULT '') RETURNS int LANGUAGE plpgsql AS
+  $$BEGIN RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, DETAIL = detail, HINT = hint; END$$;
+CREATE FUNCTION public.whole_json(json) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT json_typeof($1)$$;
+CREATE FUNCTION public.whole_text(text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT length($1)';
+CREATE FUNCTION public.whole_bytes(bytea) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT length($1)';
+CREATE FUNCTION public.joined(first text, VARIADIC others int[]) RETURNS text LANGUAGE sql IMMUTABLE AS
+  $$SELECT first || ':' || array_to_string(others, ',')$$;
+CREATE FUNCTION public.local_time(moment timestamptz) RETURNS text LANGUAGE sql STABLE AS 'SELECT moment::text';
 CREATE FUNCTION public.hidden_one() RETURNS int LANGUAGE sql AS 'SELECT 1';
 GRANT USAGE ON SCHEMA annex TO appuser;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public, annex TO appuser;

@@ -23,9 +23,11 @@ CREATE FUNCTION public.as_owner() RETURNS SETOF app.document_metadata LANGUAGE s
   AS 'SELECT * FROM app.document_metadata';
 CREATE FUNCTION public.everybody() RETURNS SETOF app.users LANGUAGE sql STABLE AS 'SELECT * FROM app.users';
 CREATE FUNCTION public.unnamed() RETURNS SETOF public.secrets LANGUAGE sql STABLE AS 'SELECT * FROM public.secrets';
+CREATE FUNCTION public.widen() RETURNS text LANGUAGE sql AS
+  $$SELECT set_config('portico.clients', '["north","south"]', true) || set_config('portico.all', 'on', true)$$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO appuser;
 """
-NAMED = [{"name": name} for name in ("all_of_it", "as_owner", "everybody")]
+NAMED = [{"name": name} for name in ("all_of_it", "as_owner", "everybody", "widen")]
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +97,18 @@ def test_functions_show_what_the_tenant_may_read_and_no_hidden_field(tenants: tu
     assert not other.knows(people.text)
     asked = ask(process, one, "GET", "/rpc/everybody?select=password_hash")
     assert (asked.status_code, asked.json()["code"]) == (403, "42501")
+
+
+def test_what_a_function_sets_is_not_the_scope_of_the_calls_after_it(tenants: tuple[PorticoProcess, Tenant, Tenant]) -> None:
+    process, one, other = tenants
+    begun = process.client.post("/api/db/transaction/begin", json={}, headers=one.headers).json()["data"]["transaction_id"]
+    inside = one.headers | {"X-Transaction-ID": begun}
+    assert process.client.post("/rest/v1/rpc/widen", json={}, headers=inside).status_code == 200
+    for path in ("/rpc/all_of_it", "/document_metadata"):
+        rows = process.client.get(f"/rest/v1{path}", headers=inside)
+        assert {row["client_id"] for row in rows.json()} == {one.name}, rows.text
+        assert not other.knows(rows.text)
+    process.client.post(f"/api/db/transaction/{begun}/rollback", headers=one.headers).raise_for_status()
 
 
 def test_functions_that_were_not_named_or_run_as_their_owner_are_refused(tenants: tuple[PorticoProcess, Tenant, Tenant]) -> None:

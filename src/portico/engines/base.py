@@ -18,7 +18,7 @@ from portico.model.identity import Actor
 from portico.model.page import Changed, Document, Page
 from portico.model.scope import Scope
 from portico.query.capabilities import Capability
-from portico.query.scoped import ScopedQuery, Search
+from portico.query.scoped import Runnable, ScopedQuery, Search
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class Compiled(Protocol):
     """A scoped query made ready to run, possibly for many calls at once. Engines add their own members."""
 
     @property
-    def query(self) -> ScopedQuery:
+    def query(self) -> Runnable:
         """What was compiled."""
         ...
 

@@ -252,6 +252,7 @@ class CallFunction:
     Attributes:
         arguments: names with their parameters. query: what is asked of the rows that it gives, bound to a collection of its columns.
         read_only: it may change nothing. rule: every row that it gives is answered; what it reads is limited by its own rights.
+        zone: the time zone that the function runs in, an IANA name.
     """
 
     function: Function
@@ -259,3 +260,8 @@ class CallFunction:
     query: BoundQuery
     read_only: bool
     rule: SharedRule = SharedRule()
+    zone: str = "UTC"
+
+
+Runnable = ScopedQuery | CallFunction
+"""What an engine makes ready to run."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Protocol, runtime_checkable
+from functools import partial
+from typing import Protocol, cast, runtime_checkable
 
 from portico.catalog.catalog import Catalog
-from portico.engines.base import Call, Engine
-from portico.errors import Conflict, Forbidden, NotFound, NotSupported
+from portico.engines.base import Call, Compiled, Engine
+from portico.errors import Conflict, Forbidden, NotFound
 from portico.model.collection import Collection, Security
-from portico.model.function import Function, NamedFunction
+from portico.model.function import Argument, Function, NamedFunction
 from portico.model.identity import Identity, Permission
 from portico.model.page import Page
 from portico.query.bind import bind
 from portico.query.bound import Parameter
-from portico.query.capabilities import Capability
 from portico.query.coerce import json_coercer, text_coercer
 from portico.query.limits import Limits
 from portico.query.scoped import CallFunction
@@ -36,9 +36,44 @@ class Calling(Protocol):
         """The functions of that name that may be executed, with its schema where that is not the first served one. Raises PorticoError."""
         ...
 
-    async def call_function(self, query: CallFunction, call: Call, *, timeout: float | None = None) -> Page:
-        """Call a function in a transaction of its own, committed on return; a value is the page's body. Raises PorticoError."""
+    async def call_function(self, query: CallFunction, call: Call, check: Callable[[Page], None], *, timeout: float | None = None) -> Page:
+        """Call a function in a transaction of its own, committed on return; a value is the page's body. Raises PorticoError.
+
+        Nothing is committed where `check`, which sees the page first, raises.
+        """
         ...
+
+    def compile_function(self, query: CallFunction) -> Compiled:
+        """Make a call ready to run inside of a transaction of this engine's, whose answer is a `Page`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a function is called with.
+
+    Attributes:
+        values: the arguments by name. as_text: they are texts of a query string or a form, else JSON.
+        whole: the body as a single argument without a name takes it, by the types that it may have.
+    """
+
+    values: Mapping[str, object]
+    as_text: bool = False
+    whole: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a function is called.
+
+    Attributes:
+        read_only: it must change nothing. zone: its time zone.
+        check: sees what it gives before that is kept; what it raises undoes the call.
+    """
+
+    read_only: bool
+    zone: str
+    check: Callable[[Function, Page], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,32 +108,36 @@ class Functions:
         self._limits = limits
         self._known: dict[str, tuple[float, Sequence[Function]]] = {}
 
-    async def arguments(self, caller: Caller, name: str) -> frozenset[str]:
-        """The names of all arguments that functions of that name take. Raises UnknownFunction, Forbidden."""
-        return frozenset(item.name for function in await self._functions(caller, name) for item in function.arguments)
+    async def named(self, caller: Caller, name: str) -> Sequence[Function]:
+        """The functions of that name. Raises UnknownFunction."""
+        found = await self._functions(caller, name)
+        if not found:
+            raise _unknown(name)
+        return found
 
-    async def call(self, caller: Caller, name: str, given: Mapping[str, object], asked: Asked, *, as_text: bool, read_only: bool) -> Called:
-        """Call a function.
+    async def call(self, caller: Caller, name: str, given: Given, asked: Asked, manner: Manner) -> Called:
+        """Call a function, in the caller's transaction or one of its own; `asked` is what is asked of the rows that it gives.
 
-        Args:
-            given: the arguments by name. asked: what is asked of the rows that it gives.
-            as_text: the arguments are texts of a query string, else JSON. read_only: it must change nothing.
         Raises:
             UnknownFunction: it is not named in the configuration, or takes other arguments. Forbidden: the caller may not.
+            Raised: the function refused the call; and what the check raises.
         """
-        function = _fitting(await self._functions(caller, name), given, name)
+        function, given = _fitting(await self._functions(caller, name), given, name)
         named = self._named[name]
         if function.security_definer and not named.security_definer:
             raise Forbidden("The function runs with its owner's rights, and the configuration does not say that this is meant.")
-        self._require(caller.identity, name, Permission.UPDATE if function.writes and not read_only else Permission.READ)
-        if caller.transaction is not None:
-            raise NotSupported(Capability.FUNCTIONS, "transaction", message="No function is called inside of a transaction or a dry run.")
+        self._require(caller.identity, name, Permission.UPDATE if function.writes and not manner.read_only else Permission.READ)
         engine = self._engines[named.database]
         assert isinstance(engine, Calling), "only such an engine has told of functions"
-        query, values = self._bound(caller.identity, named, function, given, asked, as_text=as_text)
-        query = CallFunction(function, query.arguments, query.query, read_only or not function.writes)
+        query, values = self._bound(caller.identity, named, function, given, asked)
+        query = replace(query, read_only=manner.read_only or not function.writes, zone=manner.zone)
         call = Call(values, caller.scope, caller.actor)
-        return Called(function, await engine.call_function(query, call, timeout=caller.identity.statement_timeout))
+        seconds = caller.identity.statement_timeout
+        if caller.transaction is None:
+            return Called(function, await engine.call_function(query, call, partial(manner.check, function), timeout=seconds))
+        page = cast("Page", await caller.transaction.run(engine.compile_function(query), call, timeout=seconds))
+        manner.check(function, page)
+        return Called(function, page)
 
     async def _functions(self, caller: Caller, name: str) -> Sequence[Function]:
         named = self._named.get(name)
@@ -124,7 +163,7 @@ class Functions:
             raise Forbidden(f"The permission {permission.value} on rpc/{name} is not granted.", details=details)
 
     def _bound(
-        self, identity: Identity, named: NamedFunction, function: Function, given: Mapping[str, object], asked: Asked, *, as_text: bool
+        self, identity: Identity, named: NamedFunction, function: Function, given: Given, asked: Asked
     ) -> tuple[CallFunction, tuple[object, ...]]:
         result = Collection(
             f"rpc/{named.name}", named.database, function.name, function.columns, (), schema=function.schema, kind="view",
@@ -134,11 +173,10 @@ class Functions:
         values = list(bound.values(asked.values))
         arguments: list[tuple[str, Parameter]] = []
         for argument in function.arguments:
-            if argument.name in given:
-                raw = given[argument.name]
-                reader = text_coercer if as_text else json_coercer
+            if argument.name in given.values:
+                raw = given.values[argument.name]
                 arguments.append((argument.name, Parameter(len(values), argument.type)))
-                values.append(None if raw is None else reader(argument.type, argument.name)(raw))
+                values.append(_argument(argument, raw, as_text=given.as_text))
         return CallFunction(function, tuple(arguments), bound.query, read_only=True), tuple(values)
 
     def _hidden(self, identity: Identity, named: NamedFunction, function: Function) -> frozenset[str]:
@@ -154,19 +192,39 @@ class Functions:
         return frozenset(columns[name] for name in access.hidden if name in columns)
 
 
-def _fitting(functions: Sequence[Function], given: Mapping[str, object], name: str) -> Function:
-    """The one function that takes exactly these arguments."""
+def _fitting(functions: Sequence[Function], given: Given, name: str) -> tuple[Function, Given]:
+    """The one function that takes exactly these arguments, else the one that takes the whole body; with what it is given."""
+    names = given.values.keys()
     fitting = [
-        function
+        (function, given)
         for function in functions
-        if given.keys() <= {item.name for item in function.arguments}
-        and {item.name for item in function.arguments if not item.optional} <= given.keys()
+        if not function.takes_whole
+        and names <= {item.name for item in function.arguments}
+        and {item.name for item in function.arguments if not item.optional} <= names
     ]
     if not fitting:
-        raise _unknown(name, given)
+        fitting = [
+            (function, Given({"": given.whole[function.arguments[0].declared]}))
+            for function in functions
+            if function.takes_whole and function.arguments[0].declared in given.whole
+        ]
+    if not fitting:
+        raise _unknown(name, given.values)
     if len(fitting) > 1:
         raise AmbiguousFunction(f"Several functions {name} take these arguments.", hint="Name more of the arguments.")
     return fitting[0]
+
+
+def _argument(argument: Argument, raw: object, *, as_text: bool) -> object:
+    """A value of a call as its type. Texts that were given one by one are a variadic argument's."""
+    if raw is None:
+        return None
+    if not as_text:
+        return json_coercer(argument.type, argument.name)(raw)
+    if isinstance(raw, list):
+        element = text_coercer(argument.type.element, argument.name)
+        return [element(item) for item in raw]
+    return text_coercer(argument.type, argument.name)(raw)
 
 
 def _unknown(name: str, given: Mapping[str, object] | None = None) -> UnknownFunction:

@@ -25,7 +25,7 @@ from portico.errors import (
 from portico.model.collection import Collection
 from portico.model.idempotency import Answered, RequestKey, tenant_of
 from portico.query.capabilities import Capability
-from portico.query.scoped import Change, Create, Delete, ScopedQuery
+from portico.query.scoped import Change, Create, Delete, Runnable
 
 MOST_COLLISIONS = 3
 """How often a unit that the database rolled back for another's sake is begun anew."""
@@ -216,8 +216,8 @@ class _Tries:
         return True
 
 
-def collection_of(query: ScopedQuery) -> Collection:
-    """The collection that a scoped query is about."""
+def collection_of(query: Runnable) -> Collection:
+    """The collection that a query is about; of a function, that of what it gives."""
     return query.collection if isinstance(query, Create | Change | Delete) else query.query.collection
 
 

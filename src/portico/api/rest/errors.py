@@ -6,21 +6,26 @@ table (`api/errors.py`) stands beside the code; every other status is that table
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import orjson
 
 from portico import errors as e
 from portico.api.errors import GENERIC, headers_of, status_of
 from portico.api.exchange import Exchange
+from portico.api.rest.raised import Answer, answer_of
 from portico.api.rest.refusals import (
     FilterRequired,
     InvalidPreference,
     KeyMismatch,
     KeyRequired,
     NotExactlyOne,
+    NotOfASet,
     RangeNotSatisfiable,
     UnknownProfile,
 )
 from portico.errors import PorticoError
+from portico.model.function import Raised
 from portico.service.functions import AmbiguousFunction, UnknownFunction
 
 CODES: dict[type[PorticoError], str] = {
@@ -28,6 +33,7 @@ CODES: dict[type[PorticoError], str] = {
     e.InvalidJson: "PGRST102",
     InvalidPreference: "PGRST122",
     FilterRequired: "21000",
+    NotOfASet: "PGRST128",
     KeyRequired: "PGRST105",
     KeyMismatch: "PGRST115",
     e.UnknownField: "42703",
@@ -79,10 +85,13 @@ STATUSES: dict[type[PorticoError], int] = {
 """Where PostgREST's status is not that of Portico's table."""
 
 
+_JSON = (b"content-type", b"application/json; charset=utf-8")
+
+
 def code_of(error: PorticoError) -> str:
     """The error's code on this wire; what a function raised keeps its own."""
-    if isinstance(error, e.ConstraintViolated) and error.details.get("sqlstate") == "P0001":
-        return "P0001"
+    if isinstance(error, Raised):
+        return answer_of(error).code
     return next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), error.code)
 
 
@@ -93,6 +102,9 @@ def rest_status(error: PorticoError) -> int:
 
 async def fail(exchange: Exchange, error: PorticoError) -> None:
     """Answer an error. What an `InternalError` found is not in it."""
+    if isinstance(error, Raised):
+        await _fail_as_written(exchange, answer_of(error))
+        return
     code, hidden = code_of(error), status_of(error) == 500
     body: dict[str, object] = {
         "code": code,
@@ -101,9 +113,16 @@ async def fail(exchange: Exchange, error: PorticoError) -> None:
         "message": GENERIC if hidden else error.message,
     }
     # A HEAD has no body, so that the code is in a header as well.
-    headers = ((b"content-type", b"application/json; charset=utf-8"), (b"proxy-status", f"PostgREST; error={code}".encode()))
+    headers = (_JSON, (b"proxy-status", f"PostgREST; error={code}".encode()))
     text = orjson.dumps(_encodable(body))
     await exchange.answer(rest_status(error), text, *headers, *headers_of(error))
+
+
+async def _fail_as_written(exchange: Exchange, answer: Answer) -> None:
+    """Answer what a function raised, in its author's words."""
+    body = {"code": answer.code, "details": answer.details, "hint": answer.hint, "message": answer.message}
+    status = b"PostgREST; error=" + (answer.code.encode() if answer.code.isascii() and answer.code.isalnum() else b"PGRST")
+    await exchange.answer(answer.status, orjson.dumps(_encodable(body)), _JSON, (b"proxy-status", status), *answer.headers)
 
 
 def _details(error: PorticoError) -> str | None:
@@ -117,6 +136,6 @@ def _details(error: PorticoError) -> str | None:
     return ", ".join(shown) or None
 
 
-def _encodable(body: dict[str, object]) -> dict[str, object]:
+def _encodable(body: Mapping[str, object]) -> dict[str, object]:
     """A name that the caller made up may hold a lone surrogate."""
     return {name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value for name, value in body.items()}

@@ -72,13 +72,11 @@ class Rest:
             case "GET" | "HEAD":
                 await reads.read(exchange, caller, name, self._documents, self._explanations)
             case "POST":
-                key = self._documents.plans.collection(name).primary_key
-                await changing.create(exchange, caller, name, self._creating, key)
+                await changing.create(exchange, caller, self._documents.plans.collection(name), self._creating)
             case "PUT":
-                fields = self._documents.plans.collection(name).key_fields
-                await changing.put(exchange, caller, name, self._creating, fields)
+                await changing.put(exchange, caller, self._documents.plans.collection(name), self._creating)
             case "PATCH":
-                await changing.change(exchange, caller, name, self._writes)
+                await changing.change(exchange, caller, self._documents.plans.collection(name), self._writes)
             case "DELETE":
                 await changing.delete(exchange, caller, name, self._writes)
             case "OPTIONS":

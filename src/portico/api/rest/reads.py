@@ -57,9 +57,11 @@ async def read(exchange: Exchange, caller: Caller, name: str, documents: Documen
     await answer_rows(exchange, page.body, page.count, page.total, rows, media, wishes)
 
 
-async def answer_rows(exchange: Exchange, body: str, count: int, total: int | None, rows: Rows, media: Media, wishes: Preferences) -> None:
-    """Answer a page of rows with its range, in the form that the caller accepts."""
+async def answer_rows(
+    exchange: Exchange, body: str, count: int, total: int | None, rows: Rows, media: Media, wishes: Preferences, *followed: str
+) -> None:
+    """Answer a page of rows with its range, in the form that the caller accepts; `followed` are further preferences that were."""
     status = read_status(rows.offset, count, total)
     text = body_of(body, count, media)
     told = content_range(rows.offset, count, total)
-    await exchange.answer(status, text, media.header, told, VARY, PRIVATE, *wishes.applied("count"))
+    await exchange.answer(status, text, media.header, told, VARY, PRIVATE, *wishes.applied("count", *followed))

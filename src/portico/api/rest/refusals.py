@@ -17,6 +17,10 @@ class NotExactlyOne(NotAcceptable):
     """One object was asked for, and the result has more, or none; nothing was written."""
 
 
+class NotOfASet(InvalidParameter):
+    """A bound on the rows that a function gives, and it gives no set of them."""
+
+
 class RangeNotSatisfiable(OutOfRange):
     """The rows that were asked for are not there: a limit below zero, or an offset beyond the end."""
 

@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote
 
 from portico.api import creating
 from portico.api.exchange import Exchange
+from portico.api.rest.bodies import rows_body
 from portico.api.rest.media import Media, accepted
 from portico.api.rest.preferences import Preferences, preferences
 from portico.api.rest.ranges import content_range
@@ -15,7 +16,7 @@ from portico.api.rest.reads import CLAUSES, VARY
 from portico.api.rest.refusals import FilterRequired, KeyMismatch, KeyRequired
 from portico.api.rest.shapes import body_of, not_one
 from portico.errors import InvalidJson, InvalidParameter, TooManyAffected
-from portico.model.field import Field
+from portico.model.collection import Collection
 from portico.model.page import Changed, Document
 from portico.query import ast
 from portico.service.caller import EVERY_FIELD, Asked, Caller
@@ -76,27 +77,26 @@ class Creating:
         return [*await self.writes.create_all(caller, name, bodies, wish=wish.query)]
 
 
-async def create(exchange: Exchange, caller: Caller, name: str, pipelines: Creating, key: tuple[str, ...]) -> None:
-    """Create one document, or an array of them, all or none; upsert them where a resolution is asked for.
-
-    `key` are the names of the collection's key.
-    """
+async def create(exchange: Exchange, caller: Caller, collection: Collection, pipelines: Creating) -> None:
+    """Create one document, or an array of them, all or none; upsert them where a resolution is asked for."""
+    name = collection.name
     exchange.takes(*_NOT_FILTERS)
     wish = wish_of(exchange)
     asked = creating.read(exchange.parameters(creating.PARAMETERS), wish.preferences.given)
-    rows = rows_of(await exchange.json(), alike=asked.members.columns is None)
+    rows = rows_of(await rows_body(exchange, collection.by_name), alike=asked.members.columns is None)
     if wish.shown and wish.media.single and len(rows) != 1:
         raise not_one(len(rows))
     made = await pipelines.make(caller, name, rows, asked, wish)
     first = made[0] if wish.preferences.returned == "headers-only" and len(made) == 1 else None
-    location = _location(name, key, first) if first is not None else ()
+    location = _location(name, collection.primary_key, first) if first is not None else ()
     await _created(exchange, made, wish, upserted=asked.how is not None, location=location)
 
 
-async def put(exchange: Exchange, caller: Caller, name: str, pipelines: Creating, key: tuple[Field, ...]) -> None:
+async def put(exchange: Exchange, caller: Caller, collection: Collection, pipelines: Creating) -> None:
     """Upsert the one document whose key the filters name, each by `eq`, and which the body repeats."""
+    name, key = collection.name, collection.key_fields
     wish, asked = wish_of(exchange), _filtered(exchange)
-    body = await exchange.json()
+    body = await rows_body(exchange, collection.by_name)
     row = body[0] if isinstance(body, list) and len(body) == 1 else body
     if not isinstance(row, dict):
         raise InvalidJson("The body is one object.")
@@ -170,15 +170,15 @@ def _location(name: str, key: tuple[str, ...], document: Document) -> tuple[tupl
 # --- change and delete ---------------------------------------------------------------------------------------------------
 
 
-async def change(exchange: Exchange, caller: Caller, name: str, writes: Writes) -> None:
+async def change(exchange: Exchange, caller: Caller, collection: Collection, writes: Writes) -> None:
     """Change every document that matches."""
     wish, asked = wish_of(exchange), _filtered(exchange)
-    body = await exchange.json()
+    body = await rows_body(exchange, collection.by_name, csv=False)
     columns = creating.read(exchange.parameters({"columns"}), {}).members.columns
     if columns is not None and isinstance(body, dict):
         body = {field: value for field, value in body.items() if field in columns}
     try:
-        changed = await writes.update_where(caller, name, asked, body, most=_most(wish), answer=wish.shown, wish=wish.query)
+        changed = await writes.update_where(caller, collection.name, asked, body, most=_most(wish), answer=wish.shown, wish=wish.query)
     except TooManyAffected as error:
         raise _single_error(wish, error) from error
     await _answer_change(exchange, changed, wish, offset_of_range=True)

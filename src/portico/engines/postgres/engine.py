@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import cast
@@ -18,7 +18,7 @@ from portico.engines.postgres import explain, ledger, search
 from portico.engines.postgres.compiled import PostgresPlan, compile_plan
 from portico.engines.postgres.errors import LOST, lost, reported
 from portico.engines.postgres.execute import chunks_of, set_scope
-from portico.engines.postgres.functions import compile_call, functions
+from portico.engines.postgres.functions import FunctionPlan, functions
 from portico.engines.postgres.grammar import PostgresGrammar
 from portico.engines.postgres.interactive import PostgresInteractive
 from portico.engines.postgres.introspect import Guards, guards, measure, unsafe_reasons
@@ -215,12 +215,20 @@ class PostgresEngine:
         async with self._asking() as connection:
             return await functions(connection, schema or next(iter(self.schemas), "public"), plain)
 
-    async def call_function(self, query: CallFunction, call: Call, *, timeout: float | None = None) -> Page:
+    def compile_function(self, query: CallFunction) -> Compiled:
+        """Make a call of a function ready to run inside of a transaction."""
+        return FunctionPlan(query, self._grammar)
+
+    async def call_function(self, query: CallFunction, call: Call, check: Callable[[Page], None], *, timeout: float | None = None) -> Page:
         """Call a function in a transaction of its own."""
-        text = compile_call(query, self._grammar, call.scope.kind)
-        transaction = await PostgresTransaction.begin(self._pool, "read_committed", read_only=query.read_only, share=Share.UNIT)
+        plan = self.compile_function(query)
+        transaction = await PostgresTransaction.begin(
+            self._pool, "read_committed", read_only=query.read_only, share=Share.UNIT, one_call=True
+        )
         try:
-            page = await transaction.call(query, text, call, timeout=timeout if timeout is not None else self.options.statement_timeout)
+            seconds = timeout if timeout is not None else self.options.statement_timeout
+            page = cast("Page", await transaction.run(plan, call, timeout=seconds))
+            check(page)
         except BaseException:
             await to_its_end(transaction.rollback())
             raise

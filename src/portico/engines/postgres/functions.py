@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -19,10 +20,10 @@ from portico.engines.postgres.statement import Statement, plain, statement
 from portico.engines.postgres.types import wire_type
 from portico.engines.sql.identifiers import quote
 from portico.engines.sql.predicates import Columns
-from portico.errors import ConstraintViolated, MethodNotAllowed, PorticoError, WrongType
+from portico.errors import MethodNotAllowed, PorticoError, WrongType
 from portico.model.collection import Collection
 from portico.model.field import Field
-from portico.model.function import Argument, Function, Returns
+from portico.model.function import Argument, Function, Raised, Returns
 from portico.model.page import Page
 from portico.query.scoped import CallFunction, ListPage
 
@@ -55,13 +56,22 @@ _MEMBERS = """
 SELECT attname AS name, atttypid AS type, atttypmod AS modifier FROM pg_attribute
 WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
 
+_WHOLE = frozenset({"json", "jsonb", "text", "bytea"})
+"""Types of a single argument without a name, which takes a whole body."""
+
 _VOID, _RECORD = "void", "record"
+# The name holds a space, so that no caller's savepoint can have it.
+_READING = '"portico reading"'
+_RAISE = "exec_stmt_raise"
+"""Where in the server an error begins that PL/pgSQL's RAISE made: its texts are the function's author's."""
+
+_MOST_TEXT = 4_000
 VALUE = "value"
 """The name of the one column of a function that gives a value."""
 
 
 async def functions(connection: Connection, schema: str, name: str) -> Sequence[Function]:
-    """The functions of that name that the role may execute and whose arguments are named."""
+    """The functions of that name that the role may execute and whose arguments are named, or which take one whole body."""
     found = [await _function(connection, row) for row in await connection.fetch(_FUNCTIONS, schema, name)]
     return [function for function in found if function is not None]
 
@@ -70,12 +80,13 @@ async def _function(connection: Connection, row: asyncpg.Record) -> Function | N
     modes = row["modes"] or ["i"] * row["takes"]
     names = row["names"] or [""] * len(modes)
     kinds = await _types(connection, row["types"], [-1] * len(modes))
-    taken = [place for place, mode in enumerate(modes) if mode in {"i", "b"}]
-    if "v" in modes or any(not names[place] for place in taken):
+    taken = [place for place, mode in enumerate(modes) if mode in {"i", "b", "v"}]
+    whole = len(taken) == 1 and not names[taken[0]] and kinds[taken[0]].column in _WHOLE and modes[taken[0]] == "i"
+    if not whole and any(not names[place] or kinds[place].column == '"any"' for place in taken):
         return None
     first_optional = len(taken) - row["defaults"]
     arguments = tuple(
-        Argument(names[place], kinds[place].type, kinds[place].column, optional=number >= first_optional)
+        Argument(names[place], kinds[place].type, kinds[place].column, number >= first_optional, variadic=modes[place] == "v")
         for number, place in enumerate(taken)
     )
     given = tuple(Field(names[place], kinds[place].type) for place, mode in enumerate(modes) if mode in {"o", "t", "b"} and names[place])
@@ -100,6 +111,28 @@ async def _types(connection: Connection, types: Sequence[int], modifiers: Sequen
     """Types as fields: of each its type, and as the column how the database writes it."""
     rows = await connection.fetch(_TYPES, list(types), list(modifiers))
     return [Field(VALUE, field_type(dict(row)), column=row["declared"]) for row in rows]
+
+
+@dataclass(slots=True)
+class FunctionPlan:
+    """A call made ready: it is one's own, so that it never shares a statement, and its text is written once for each kind of scope."""
+
+    query: CallFunction
+    grammar: PostgresGrammar
+    joint: bool = False
+    statements: dict[str, Statement] = field(default_factory=dict)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change something."""
+        return not self.query.read_only
+
+    def statement(self, kind: str) -> Statement:
+        """The statement of a caller whose scope is of this kind."""
+        found = self.statements.get(kind)
+        if found is None:
+            found = self.statements[kind] = compile_call(self.query, self.grammar, kind)
+        return found
 
 
 class _Results(Reads):
@@ -136,8 +169,10 @@ def _called(query: CallFunction) -> sa.TextualSelect:
     declared = {argument.name: argument.declared for argument in function.arguments}
     given: list[str] = []
     bound: list[sa.BindParameter[Any]] = []
+    variadic = {argument.name for argument in function.arguments if argument.variadic}
     for name, parameter in query.arguments:
-        given.append(f"{_plainly(quote(name))} => CAST(:value_{parameter.index} AS {_plainly(declared[name])})")
+        target = f"{'VARIADIC ' if name in variadic else ''}{_plainly(quote(name))} => " if name else ""
+        given.append(f"{target}CAST(:value_{parameter.index} AS {_plainly(declared[name])})")
         bound.append(sa.bindparam(f"value_{parameter.index}", type_=wire_type(parameter.type)))
     call = f"{_plainly(quote(function.schema))}.{_plainly(quote(function.name))}({', '.join(given)})"
     names = [field.column for field in function.columns] or [VALUE]
@@ -168,8 +203,31 @@ def _values(query: CallFunction, called: sa.CTE) -> sa.Select[Any]:
     return sa.select(body.label("body"), sa.func.count().label("count"), counted.label("total")).select_from(found)
 
 
-async def run_call(connection: Connection, query: CallFunction, text: Statement, call: Call, timeout: float | None) -> Page:
-    """Run a call's statement. Raises PorticoError; what the function itself raised is passed on with the text that its author wrote."""
+async def run_call(connection: Connection, plan: FunctionPlan, call: Call, timeout: float | None, *, confined: bool) -> Page:
+    """Run a call in a transaction that has set the scope. Raises PorticoError; what the function itself raised is as its author wrote it.
+
+    Args:
+        confined: the transaction is not the call's own, so that what it sets ends with it. One that may change nothing stands between
+            savepoints, since a transaction that was made read-only within one is no longer so after it.
+    """
+    query, text = plan.query, plan.statement(call.scope.kind)
+    reading = confined and query.read_only
+    try:
+        if reading:
+            await connection.execute(f"SAVEPOINT {_READING}; SET LOCAL transaction_read_only = on")
+        if query.zone != "UTC":
+            await connection.execute("SELECT set_config('TimeZone', $1, true)", query.zone)
+        page = await _run_call(connection, query, text, call, timeout)
+        if confined:
+            await connection.execute(f"SET LOCAL TimeZone = 'UTC'{f'; RELEASE SAVEPOINT {_READING}' if reading else ''}")
+    except LOST:
+        raise
+    except asyncpg.PostgresError as error:
+        raise reported(error, None) from error
+    return page
+
+
+async def _run_call(connection: Connection, query: CallFunction, text: Statement, call: Call, timeout: float | None) -> Page:
     try:
         rows = await connection.fetch(text.text, *text.bind([call]), timeout=timeout)
     except LOST as error:
@@ -184,8 +242,9 @@ async def run_call(connection: Connection, query: CallFunction, text: Statement,
 
 
 def _refused(error: asyncpg.PostgresError, query: CallFunction) -> PorticoError:
-    if error.sqlstate == "P0001":
-        return ConstraintViolated((error.message or "The function refused the call.")[:1000], details={"sqlstate": "P0001"})
+    if error.server_source_function == _RAISE or error.sqlstate == "P0001":
+        texts = [None if text is None else text[:_MOST_TEXT] for text in (error.message, error.hint, error.detail)]
+        return Raised(texts[0] or "The function refused the call.", error.sqlstate, hint=texts[1], detail=texts[2])
     if error.sqlstate == "25006" and query.read_only:
         return MethodNotAllowed("The function changes something, so it is called by POST.", details={"allow": ["POST"]})
     return reported(error, None)

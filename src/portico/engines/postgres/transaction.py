@@ -15,14 +15,11 @@ from portico.engines.postgres import keys
 from portico.engines.postgres.compiled import PostgresPlan
 from portico.engines.postgres.errors import LOST, lost, reported
 from portico.engines.postgres.execute import chunks_of, run_alone, run_together, set_scope
-from portico.engines.postgres.functions import run_call
+from portico.engines.postgres.functions import FunctionPlan, run_call
 from portico.engines.postgres.pool import Pool, Share
-from portico.engines.postgres.statement import Statement
 from portico.errors import InvalidParameter, PorticoError, StaleSnapshot, StatementTimeout
 from portico.model.idempotency import Answered, Kept, RequestKey
-from portico.model.page import Page
 from portico.model.scope import Scope
-from portico.query.scoped import CallFunction
 
 if TYPE_CHECKING:
     from portico.engines.postgres.pool import Connection
@@ -48,7 +45,7 @@ _BEGIN: dict[Isolation, str] = {
 class PostgresTransaction:
     """One transaction and its connection; calls run one at a time, in the order they come."""
 
-    def __init__(self, connection: Connection, pool: Pool, share: Share) -> None:
+    def __init__(self, connection: Connection, pool: Pool, share: Share, *, one_call: bool = False) -> None:
         self._connection = connection
         self._pool = pool
         self._share = share
@@ -56,12 +53,13 @@ class PostgresTransaction:
         self._wrote = False
         self._scope: Scope | None = None
         self._open = True
+        self._one_call = one_call
         self._broken = False
 
     @classmethod
-    async def begin(cls, pool: Pool, isolation: Isolation, *, read_only: bool, share: Share) -> PostgresTransaction:
-        """Take a connection and begin. Raises PoolExhausted, DatabaseUnavailable."""
-        transaction = cls(await pool.take(share), pool, share)
+    async def begin(cls, pool: Pool, isolation: Isolation, *, read_only: bool, share: Share, one_call: bool = False) -> PostgresTransaction:
+        """Take a connection and begin; `one_call` is all that will run. Raises PoolExhausted, DatabaseUnavailable."""
+        transaction = cls(await pool.take(share), pool, share, one_call=one_call)
         await transaction._start(isolation, read_only=read_only)
         return transaction
 
@@ -82,6 +80,10 @@ class PostgresTransaction:
         async with self._turn:
             self._wrote = self._wrote or plan.writes
             await self._guarded(self._scoped(call.scope))
+            if isinstance(plan, FunctionPlan):
+                # What the function sets may be the scope.
+                self._scope = None
+                return await self._guarded(run_call(self._connection, plan, call, timeout, confined=not self._one_call))
             return await self._guarded(run_alone(self._connection, cast("PostgresPlan", plan), call, timeout))
 
     async def run_all(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Answer]:
@@ -90,13 +92,6 @@ class PostgresTransaction:
             self._wrote = True
             await self._guarded(self._scoped(calls[0].scope))
             return await self._guarded(run_together(self._connection, cast("PostgresPlan", plan), calls, timeout))
-
-    async def call(self, query: CallFunction, text: Statement, call: Call, *, timeout: float | None) -> Page:
-        """Call a function inside."""
-        async with self._turn:
-            self._wrote = self._wrote or not query.read_only
-            await self._guarded(self._scoped(call.scope))
-            return await self._guarded(run_call(self._connection, query, text, call, timeout))
 
     async def claim(self, key: RequestKey, scope: Scope) -> Kept | None:
         """Take an idempotency key until the transaction ends, and give what is stored under it. Raises RequestInFlight."""
