@@ -22,7 +22,7 @@ AUDIT_TABLE, POSITIONS_TABLE = for_sqlite(AUDIT).table, for_sqlite(POSITIONS).ta
 MOST_AT_ONCE = 2000
 HOLDER = "the sequencer"
 
-CONTENT = """r.id, CAST(r.at AS BLOB), CAST(r.service AS BLOB), CAST(r.client_id AS BLOB), CAST(r.user_id AS BLOB),
+CONTENT = """CAST(r.id AS BLOB), CAST(r.at AS BLOB), CAST(r.service AS BLOB), CAST(r.client_id AS BLOB), CAST(r.user_id AS BLOB),
  CAST(r.correlation_id AS BLOB), CAST(r.collection AS BLOB), CAST(r.operation AS BLOB), CAST(r.document_key AS BLOB),
  CAST(r.document_client AS BLOB), CAST(r.document_user AS BLOB), CAST(r.before AS BLOB), CAST(r.after AS BLOB)"""
 """The columns of an audit row `r` whose bytes are its content."""
@@ -37,16 +37,9 @@ _WRITE = f'INSERT INTO "{POSITIONS_TABLE}" (position, kind, row_id, hash) VALUES
 _Row = tuple[int, str, int, bytes]
 
 
-def digest(values: Sequence[object]) -> bytes:
+def digest(values: Sequence[bytes | None]) -> bytes:
     """The SHA-256 of an audit row's content: each column by its length and bytes, so that no two rows have one text."""
-    parts: list[bytes] = []
-    for value in values:
-        if value is None:
-            parts.append(b"-")
-        else:
-            text = value if isinstance(value, bytes) else str(value).encode()
-            parts += (b"%d:" % len(text), text)
-    return hashlib.sha256(b"".join(parts)).digest()
+    return hashlib.sha256(b"".join([b"-" if value is None else b"%d:%b" % (len(value), value) for value in values])).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +89,7 @@ class SqlitePositions:
         newest, written, placed = connection.execute(_LOOK).fetchone()
         if self._newest not in (None, newest) or written <= placed:
             return _Found(newest, [], more=False)
-        contents = [(row[0], digest(row)) for row in connection.execute(_AUDIT, (placed,))]
+        contents = [(int(row[0]), digest(row)) for row in connection.execute(_AUDIT, (placed,))]
         last = connection.execute(_HASH).fetchone()
         hashes = self._chain.links(last[0] if last is not None else FIRST_HASH, newest + 1, contents)
         rows = [(newest + at, AUDIT_KIND, contents[at - 1][0], made) for at, made in enumerate(hashes, start=1)]
