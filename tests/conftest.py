@@ -12,8 +12,11 @@ from tests.servers.mongodb import MongoServer
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.portico import PorticoProcess
 from tests.servers.postgres import PostgresDatabase, PostgresServer
-from tests.servers.prepared import over, prepared_database
+from tests.servers.prepared import give_embedded, over, prepared_database
 from tests.servers.redis import RedisServer
+
+# The tests start the service hundreds of times. Each start would compile it anew where its bytecode is not kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A gate that fails by chance is not trusted: with CI set, the examples are the same each time. Elsewhere they are new, to find more.
 # No example has a deadline, because speed is measured and never tested by time.
@@ -32,6 +35,7 @@ class StartPortico(Protocol):
         *,
         environment: Mapping[str, str] | None = None,
         start: bool = True,
+        prepared: bool = True,
     ) -> PorticoProcess:
         """Start a process.
 
@@ -40,6 +44,7 @@ class StartPortico(Protocol):
             config: the content of `portico.yaml`; its `databases`, where there are any, replace the one that `engine` means.
             environment: more environment variables.
             start: False gives a process that is configured and not started.
+            prepared: False lets the service itself make the embedded database, as its first start does.
         """
 
 
@@ -106,6 +111,7 @@ def portico(request: pytest.FixtureRequest) -> Iterator[StartPortico]:
             *,
             environment: Mapping[str, str] | None = None,
             start: bool = True,
+            prepared: bool = True,
         ) -> PorticoProcess:
             content = dict(config or {})
             if engine == "postgres" and "databases" not in content:
@@ -114,6 +120,10 @@ def portico(request: pytest.FixtureRequest) -> Iterator[StartPortico]:
                 content |= over(database)
             process = PorticoProcess(content, environment=environment)
             stack.callback(process.close)
-            return process.start() if start else process
+            if not start:
+                return process
+            if prepared and engine == "sqlite":
+                give_embedded(process, content, environment)
+            return process.start()
 
         yield start_portico

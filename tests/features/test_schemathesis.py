@@ -36,6 +36,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 NDJSON = "application/x-ndjson"
 WELL_FORMED, MALFORMED = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
 EXAMPLES = {WELL_FORMED: 15, MALFORMED: 4}
+SILENT_SECONDS = 0.5
 
 
 @schemathesis.serializer(NDJSON)
@@ -98,6 +99,12 @@ def harmless(answer: schemathesis.Response) -> bool:
     return answer.status_code < 500
 
 
+def leave_when_silent(answer: requests.Response, *_: object, **__: object) -> None:
+    """Read a stream of events, which has no end, until nothing more comes at the moment; other answers are waited for as ever."""
+    if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+        answer.raw.connection.sock.settimeout(SILENT_SECONDS)
+
+
 def try_operation(
     operation: schemathesis.APIOperation[Any, Any, Any, Any],
     mode: schemathesis.GenerationMode,
@@ -131,6 +138,7 @@ def test_every_answer_is_one_that_the_document_describes(service: PorticoProcess
     wrong: dict[str, str] = {}
     statuses: set[int] = set()
     with requests.Session() as session:
+        session.hooks["response"].append(leave_when_silent)
         for operation in sorted(operations, key=lambda one: METHODS.index(one.method.upper())):
             name = collection_of(operation.path)
             if name is not None and name not in COLLECTIONS:

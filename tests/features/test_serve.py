@@ -33,7 +33,7 @@ def test_it_prints_where_everything_is_and_as_whom_calls_act(portico: StartPorti
 
 
 def test_the_embedded_database_is_ready_with_a_little_sample_data(portico: StartPortico) -> None:
-    client = portico().client
+    client = portico(prepared=False).client
     names = [item["filename"] for item in client.get("/clients/demo/documents").raise_for_status().json()["data"]]
     assert "welcome.txt" in names
 

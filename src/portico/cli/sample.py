@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from portico.app import build
 from portico.events import discard
 from portico.model.identity import Actor
 from portico.model.scope import Scope
+from portico.parts import build
 from portico.service.authenticate import DEVELOPMENT
 from portico.service.caller import Caller
 from portico.settings import Settings
