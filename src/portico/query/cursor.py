@@ -21,7 +21,7 @@ from portico.query.json_text import write_json
 
 MAX_CURSOR_CHARACTERS = 16_384
 _SIGNATURE_BYTES = 16
-_PURPOSE = b"portico cursor 1\x00"
+_PURPOSE = b"portico cursor 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,8 @@ def _unfinite(kind: FieldType) -> Coercer | None:
 
 
 def _sign(secret: bytes, tag: bytes, payload: bytes) -> bytes:
-    return hmac.digest(secret, _PURPOSE + tag + payload, "sha256")[:_SIGNATURE_BYTES]
+    # BLAKE2 with a key (RFC 7693) is a MAC by itself, and takes a fifth of the time of an HMAC by OpenSSL: each page is signed.
+    return hashlib.blake2b(tag + payload, digest_size=_SIGNATURE_BYTES, key=secret[:64], person=_PURPOSE).digest()
 
 
 def _text(token: bytes) -> str:
