@@ -20,7 +20,7 @@ from portico.service.members import EACH_ITS_OWN, Chosen, Members
 from portico.service.plans import Plan
 from portico.service.together import placed, together
 from portico.service.validate import Body, check_writable, create_writer, object_body
-from portico.service.write_plan import WritePlan, all_of, as_plan
+from portico.service.write_plan import WritePlan, all_of
 from portico.service.writes import MOST_TOGETHER, Writes
 
 
@@ -77,7 +77,7 @@ class Upserts:
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
             plan = self._plan(caller, name, Shape(tuple(fields), chosen.named(fields), how, wish))
-            return as_plan(plan), plan.values(fields, caller)
+            return plan.run, plan.values(fields, caller)
 
         return cast("Document | None", await self._documents.run(caller, prepare))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from portico.errors import DocumentNotFound, PorticoError
 from portico.model.collection import Collection
@@ -19,7 +19,7 @@ from portico.service.validate import (
 
 @dataclass(slots=True)
 class WritePlan:
-    """A write's shape, ready to run: `writer` reads the body, `key` the address, `where` a filter's values."""
+    """A write's shape: `writer` reads the body, `key` the address, `coercers` a filter's values; `run` is what the pipeline runs."""
 
     lane: Lane
     collection: Collection
@@ -27,6 +27,11 @@ class WritePlan:
     key: tuple[Coercer, ...] = ()
     sources: tuple[int, ...] = ()
     coercers: tuple[Coercer, ...] = ()
+    run: Plan = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make it once for all calls."""
+        self.run = Plan(self.lane, self.collection, pattern=self.lane.operation)
 
     def address(self, key: Sequence[str]) -> tuple[object, ...]:
         """The key's values. Raises DocumentNotFound for what cannot be a key."""
@@ -42,11 +47,6 @@ class WritePlan:
         condition = () if etag is None else (etag,)
         filters = tuple([coerce(None) for coerce in self.coercers])
         return (*key, *condition, *filters, *self.writer.values(fields, caller.scope))
-
-
-def as_plan(plan: WritePlan) -> Plan:
-    """A write's plan as the pipeline runs it."""
-    return Plan(plan.lane, plan.collection, pattern=plan.lane.operation)
 
 
 def all_of(predicates: tuple[Predicate, ...]) -> Predicate | None:

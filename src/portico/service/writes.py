@@ -32,7 +32,7 @@ from portico.service.validate import (
     replacement,
     same_key_value,
 )
-from portico.service.write_plan import WritePlan, all_of, as_plan
+from portico.service.write_plan import WritePlan, all_of
 
 MOST_TOGETHER = 10_000
 """Documents in one create; larger sets are imported."""
@@ -62,7 +62,7 @@ class Writes:
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
             plan = self._create_plan(caller, name, tuple(fields), wish)
-            return as_plan(plan), plan.writer.values(fields, caller.scope)
+            return plan.run, plan.writer.values(fields, caller.scope)
 
         return cast("Document", await self._documents.run(caller, prepare))
 
@@ -209,7 +209,7 @@ class Writes:
             context = self._plans.context(caller, self.writable(caller, name), Permission.UPDATE)
             fields = complete(context)
             plan = self._change_plan(caller, context, tuple(fields), conditional=etag is not None)
-            return as_plan(plan), plan.change_values(plan.address(key), etag, fields, caller)
+            return plan.run, plan.change_values(plan.address(key), etag, fields, caller)
 
         answer = await self._documents.run(caller, prepare)
         if answer is None:
@@ -286,7 +286,7 @@ class Writes:
             plan = self._delete_plan(caller, collection, conditional=etag is not None)
             condition = () if etag is None else (etag,)
             filters = tuple([coerce(None) for coerce in plan.coercers])
-            return as_plan(plan), (*plan.address(key), *condition, *filters)
+            return plan.run, (*plan.address(key), *condition, *filters)
 
         if await self._documents.run(caller, prepare) is None:
             raise DocumentNotFound("There is no such document.")
