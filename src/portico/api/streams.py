@@ -95,12 +95,11 @@ async def import_documents(exchange: Exchange, caller: Caller, name: str, import
     asked = creating.asked(exchange, frozenset({"on_conflict"}))
     how = asked.how if asked is not None else None
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
+        collection, hidden = imports.target(caller, name)
         await _receive_into(exchange, spool)
-        if media == CSV:
-            collection, hidden = imports.target(caller, name)
-            imported = await imports.run(caller, name, lambda: documents_of(collection, _csv_lines(spool), hidden), how)
-        else:
-            imported = await imports.run(caller, name, lambda: _lines(spool), how)
+        spool.seek(0)
+        lines = documents_of(collection, spool, hidden) if media == CSV else _documents(spool)
+        imported = await imports.run(caller, name, lines, how)
     told: dict[str, int] = {"count": imported.count}
     if how is not None:
         told |= {"created": imported.created, "merged": imported.merged, "ignored": imported.ignored}
@@ -109,28 +108,30 @@ async def import_documents(exchange: Exchange, caller: Caller, name: str, import
     await exchange.answer(status, envelope(orjson.dumps(told), text, exchange.correlation_id), JSON, VARY)
 
 
-def _csv_lines(spool: IO[bytes]) -> Iterator[bytes]:
-    spool.seek(0)
-    return iter(lambda: spool.readline(MOST_LINE_BYTES + 1), b"")
-
-
 async def _receive_into(exchange: Exchange, spool: IO[bytes]) -> None:
+    """Write the body down. Raises BodyTooLarge for a line that is too long to be read, as soon as that is known."""
+    number, length = 1, 0
     while True:
         message = await exchange.receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
-        spool.write(message.get("body", b""))
+        chunk = message.get("body", b"")
+        spool.write(chunk)
+        end = chunk.find(b"\n")
+        length += len(chunk) if end < 0 else end
+        if length > MOST_LINE_BYTES:
+            raise BodyTooLarge(f"Line {number} is larger than {MOST_LINE_BYTES} bytes.")
+        if end >= 0:
+            number += chunk.count(b"\n")
+            length = len(chunk) - chunk.rfind(b"\n") - 1
         if not message.get("more_body"):
             exchange.reading = False
             return
 
 
-def _lines(spool: IO[bytes]) -> Iterator[tuple[int, object]]:
-    """The documents of the spool with their line numbers, one at a time; a line that is no JSON is its error."""
-    spool.seek(0)
-    for number, line in enumerate(iter(lambda: spool.readline(MOST_LINE_BYTES + 1), b""), start=1):
-        if len(line) > MOST_LINE_BYTES:
-            raise BodyTooLarge(f"Line {number} is larger than {MOST_LINE_BYTES} bytes.")
+def _documents(spool: IO[bytes]) -> Iterator[tuple[int, object]]:
+    """The documents of NDJSON with their line numbers; a line that is no JSON is its error."""
+    for number, line in enumerate(spool, start=1):
         if line.strip():
             yield number, _document(line)
 

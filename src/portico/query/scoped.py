@@ -145,6 +145,7 @@ class Create:
         audit, versioned: companion rows to write in the same statement.
         references: what the document names must be in scope too, or the create is refused as if it did not exist.
         belongs: whose the document is, whoever asks, for its companion rows.
+        counted: nobody reads what was created, so that engines write many by one statement and answer documents without a body.
     """
 
     collection: Collection
@@ -159,6 +160,7 @@ class Create:
     mergeable: Predicate | None = None
     references: tuple[ParentRule, ...] = ()
     belongs: ScopeRule = EverythingRule()
+    counted: bool = False
 
 
 @dataclass(frozen=True)

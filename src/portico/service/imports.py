@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from portico.engines.base import Answer, Call, Transaction
@@ -12,19 +13,26 @@ from portico.model.collection import Collection
 from portico.model.identity import Permission
 from portico.model.page import Document
 from portico.service.caller import Caller
+from portico.service.checked import CheckedRow, CheckedRows, Decode, decoders, restored
 from portico.service.conflicts import OnConflict, unique_value
 from portico.service.passwords import check_together
 from portico.service.together import together
 from portico.service.upserts import UpsertPlan, Upserts
-from portico.service.validate import Body
+from portico.service.validate import object_body
 from portico.service.write_plan import WritePlan
 from portico.service.writes import Writes
 
-BATCH = 500
+BATCH = 1_000
+BATCH_BYTES = 1_048_576
+"""How many rows, and of how many bytes, are written by one statement at most."""
+
+TURN = 100
+"""Lines that are checked before others have their turn: a few milliseconds."""
+
 MOST_ERRORS = 100
 BEFORE = "portico_batch"
-Lines = Callable[[], Iterator[tuple[int, object]]]
-"""Gives the documents from the first, each with its line number; a line that could not be read is its error."""
+Lines = Iterable[tuple[int, object]]
+"""The documents, each with its line number; a line that could not be read is its error."""
 
 
 @dataclass(slots=True)
@@ -52,16 +60,28 @@ class Imported:
 
 @dataclass(slots=True)
 class Batch:
-    """Lines that go out together: of one plan, each unique value once. `seen` are their unique values."""
+    """Lines that go out together: of one plan, each unique value once. `seen` are their unique values; `size` is theirs, in bytes."""
 
+    names: tuple[str, ...]
     plan: WritePlan
+    decode: Sequence[tuple[int, Decode]]
     numbers: list[int] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     seen: set[tuple[object, ...]] = field(default_factory=set)
+    size: int = 0
 
-    def takes(self, plan: WritePlan, value: tuple[object, ...] | None) -> bool:
-        """Whether one more line may go with these: of two with the same unique values, the later one meets the earlier."""
-        return plan is self.plan and len(self.calls) < BATCH and value not in self.seen
+    @property
+    def full(self) -> bool:
+        """Whether it goes out before another line is taken."""
+        return len(self.calls) >= BATCH or self.size >= BATCH_BYTES
+
+    def add(self, row: CheckedRow, call: Call, value: tuple[object, ...] | None) -> None:
+        """Take one more line. `value`: its unique values."""
+        self.numbers.append(row.number)
+        self.calls.append(call)
+        self.size += row.size
+        if value is not None:
+            self.seen.add(value)
 
 
 class Imports:
@@ -72,7 +92,7 @@ class Imports:
         self._upserts = upserts
 
     def target(self, caller: Caller, name: str) -> tuple[Collection, frozenset[str]]:
-        """The collection that documents are imported into, and its fields that the caller does not see."""
+        """The collection that documents are imported into, and its fields that the caller does not see. Raises as a create does."""
         return self._writes.writable(caller, name), self._writes.hidden(caller, name)
 
     async def run(self, caller: Caller, name: str, lines: Lines, how: OnConflict | None = None) -> Imported:
@@ -84,50 +104,56 @@ class Imports:
             InvalidValue: lines break rules; ``details["errors"]`` holds the first hundred, each with its line and reason.
             RequestError: the database refused lines, of the first one's kind, with the same details.
         """
-        documents = with_hashes(lines, await self._check(caller, name, lines, how))
-        alone = caller.transaction is None
-        return await together(
-            caller, self._writes.engine_of(name), lambda transaction: self._insert(caller, name, documents, how, transaction, alone=alone)
-        )
+        with closing(CheckedRows()) as rows:
+            await self._check(caller, name, lines, how, rows)
+            alone = caller.transaction is None
+            return await together(
+                caller, self._writes.engine_of(name), lambda transaction: self._write(caller, name, rows, how, transaction, alone=alone)
+            )
 
-    async def _check(self, caller: Caller, name: str, lines: Lines, how: OnConflict | None) -> dict[int, Body]:
-        """Check every line; gives those whose passwords were hashed, so that this is not done in the transaction."""
-        errors: list[dict[str, object]] = []
-        hashes: dict[int, Body] = {}
+    async def _check(self, caller: Caller, name: str, lines: Lines, how: OnConflict | None, rows: CheckedRows) -> None:
+        """Check every line, and keep its values in `rows`: passwords are hashed here, and not in the transaction."""
+        collection, _ = self.target(caller, name)
+        secret = bool(collection.security.passwords)
         if how is not None and how.resolution == "merge":
             await self._writes.conceal(caller, name, {}, Permission.UPDATE)
-        for seen, (number, document) in enumerate(lines(), start=1):
+        errors: list[dict[str, object]] = []
+        plan: WritePlan | None = None
+        names: tuple[str, ...] = ()
+        passwords = 0
+        for seen, (number, document) in enumerate(lines, start=1):
             try:
-                if isinstance(document, Mapping):
-                    concealed = await self._writes.conceal(caller, name, document, Permission.CREATE)
-                    if concealed is not document:
-                        hashes[number] = concealed
-                        check_together(len(hashes))
-                self._prepared(caller, name, hashes.get(number, document), how)
+                if isinstance(document, PorticoError):
+                    raise document
+                body = object_body(document)
+                if secret:
+                    concealed = await self._writes.conceal(caller, name, body, Permission.CREATE)
+                    passwords += concealed is not body
+                    check_together(passwords)
+                    body = concealed
+                if plan is None or tuple(body) != names:
+                    plan, names = self._plan(caller, name, tuple(body), how), tuple(body)
+                rows.add(names, number, plan.writer.values(body, caller.scope))
             except RequestError as error:
-                if not isinstance(error, InvalidValue) and not isinstance(document, PorticoError | dict):
-                    raise
                 errors.append(_told(number, error))
                 if len(errors) >= MOST_ERRORS:
                     break
-            if seen % BATCH == 0:
-                await asyncio.sleep(0)  # others have their turn
+            if seen % TURN == 0:
+                plan = None  # what the caller may do is looked at anew
+                await asyncio.sleep(0)
         if errors:
             raise InvalidValue(_MESSAGE.format(len(errors)), details={"errors": errors})
-        return hashes
 
-    def _prepared(self, caller: Caller, name: str, document: object, how: OnConflict | None) -> tuple[WritePlan, Call]:
-        if isinstance(document, PorticoError):
-            raise document
-        return self._writes.prepared(caller, name, document) if how is None else self._upserts.prepared(caller, name, document, how)
+    def _plan(self, caller: Caller, name: str, names: tuple[str, ...], how: OnConflict | None) -> WritePlan:
+        return self._writes.counted_plan(caller, name, names) if how is None else self._upserts.plan(caller, name, names, how)
 
-    async def _insert(
-        self, caller: Caller, name: str, lines: Lines, how: OnConflict | None, transaction: Transaction, *, alone: bool
+    async def _write(
+        self, caller: Caller, name: str, rows: CheckedRows, how: OnConflict | None, transaction: Transaction, *, alone: bool
     ) -> Imported:
-        """Send the lines in batches. `alone`: the transaction is the import's own, so that the lines that fail can be looked for."""
+        """Send the rows in batches. `alone`: the transaction is the import's own, so that the lines that fail can be looked for."""
         imported = Imported()
         refused: list[tuple[int, RequestError]] = []
-        for batch in self._batches(caller, name, lines, how):
+        for batch in self._batches(caller, name, rows, how):
             if not alone:
                 await _send(transaction, batch, imported)
                 continue
@@ -145,21 +171,29 @@ class Imports:
             raise type(first)(_MESSAGE.format(len(told)), details={"errors": told}) from first.__cause__
         return imported
 
-    def _batches(self, caller: Caller, name: str, lines: Lines, how: OnConflict | None) -> Iterator[Batch]:
+    def _batches(self, caller: Caller, name: str, rows: CheckedRows, how: OnConflict | None) -> Iterator[Batch]:
+        """The rows as calls of their plans: a batch ends where the plan changes, or where a unique value comes again."""
         batch: Batch | None = None
-        for number, document in lines():
-            plan, call = self._prepared(caller, name, document, how)
-            value = unique_value(plan.unique, plan.writer, call.values) if isinstance(plan, UpsertPlan) else None
-            if batch is None or not batch.takes(plan, value):
+        for row in rows.read():
+            if batch is None or batch.full or row.names != batch.names:
                 if batch is not None:
                     yield batch
-                batch = Batch(plan)
-            batch.numbers.append(number)
-            batch.calls.append(call)
-            if value is not None:
-                batch.seen.add(value)
+                batch = self._batch(caller, name, row.names, how)
+            values = restored(row.values, batch.decode)
+            value = None
+            if isinstance(batch.plan, UpsertPlan):
+                value = unique_value(batch.plan.unique, batch.plan.writer, values)
+                if value in batch.seen:
+                    yield batch
+                    batch = self._batch(caller, name, row.names, how)
+                values = (*values, *[coerce(None) for coerce in batch.plan.coercers])
+            batch.add(row, Call(values, caller.scope, caller.actor), value)
         if batch is not None:
             yield batch
+
+    def _batch(self, caller: Caller, name: str, names: tuple[str, ...], how: OnConflict | None) -> Batch:
+        plan = self._plan(caller, name, names, how)
+        return Batch(names, plan, decoders(plan.writer))
 
 
 _MESSAGE = "{} lines cannot be imported; nothing was written."
@@ -192,8 +226,3 @@ async def _one_by_one(transaction: Transaction, batch: Batch, imported: Imported
             await transaction.rollback_to(BEFORE + "_line")
         await transaction.release(BEFORE + "_line")
     return refused
-
-
-def with_hashes(lines: Lines, hashes: Mapping[int, Body]) -> Lines:
-    """The same lines, those of `hashes` with their passwords hashed."""
-    return lines if not hashes else lambda: ((number, hashes.get(number, document)) for number, document in lines())

@@ -163,9 +163,10 @@ def create(
     versioned: bool,
     references: tuple[ParentRule, ...] = (),
     belongs: ScopeRule,
+    counted: bool = False,
 ) -> Create:
     """A new document."""
-    return Create(answer.collection, assignments, answer, rule, audit, versioned, references=references, belongs=belongs)
+    return Create(answer.collection, assignments, answer, rule, audit, versioned, references=references, belongs=belongs, counted=counted)
 
 
 def upsert(

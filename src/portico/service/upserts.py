@@ -125,10 +125,9 @@ class Upserts:
             await together(caller, self._writes.engine_of(name), work)
         return answers
 
-    def prepared(self, caller: Caller, name: str, body: object, how: OnConflict) -> tuple[UpsertPlan, Call]:
-        """The plan and the call that upsert one document of `body`, checked but not run. Passwords were hashed."""
-        fields = object_body(body)
-        return self._call(caller, name, fields, Shape(tuple(fields), tuple(fields), how, EVERY_FIELD))
+    def plan(self, caller: Caller, name: str, names: tuple[str, ...], how: OnConflict) -> UpsertPlan:
+        """The plan that upserts documents of bodies with these members."""
+        return self._plan(caller, name, Shape(names, names, how, EVERY_FIELD))
 
     def _call(self, caller: Caller, name: str, fields: Body, shape: Shape) -> tuple[UpsertPlan, Call]:
         plan = self._plan(caller, name, shape)

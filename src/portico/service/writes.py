@@ -118,6 +118,10 @@ class Writes:
         plan = self._create_plan(caller, name, tuple(fields), wish)
         return plan, Call(plan.writer.values(fields, caller.scope), caller.scope, caller.actor)
 
+    def counted_plan(self, caller: Caller, name: str, names: tuple[str, ...]) -> WritePlan:
+        """The plan that creates documents of bodies with these members, of which nobody reads what was created."""
+        return self._create_plan(caller, name, names, EVERY_FIELD, counted=True)
+
     def hidden(self, caller: Caller, name: str) -> frozenset[str]:
         """The fields of new documents that the caller does not see. Raises Forbidden."""
         return self._plans.context(caller, self.writable(caller, name), Permission.CREATE).access.hidden
@@ -159,9 +163,9 @@ class Writes:
             for place, answer in zip(places, made, strict=True):
                 answers[place] = cast("Document", answer)
 
-    def _create_plan(self, caller: Caller, name: str, names: tuple[str, ...], wish: ast.Query) -> WritePlan:
+    def _create_plan(self, caller: Caller, name: str, names: tuple[str, ...], wish: ast.Query, *, counted: bool = False) -> WritePlan:
         collection = self.writable(caller, name)
-        shape = names if wish is EVERY_FIELD else (names, wish)
+        shape = (names, "counted") if counted else names if wish is EVERY_FIELD else (names, wish)
         found = self._plans.find(caller, collection, "create", shape)
         if found is not None:
             return cast("WritePlan", found)
@@ -170,7 +174,7 @@ class Writes:
         query = tenancy.create(
             writer.assignments, self._plans.visible(context, wish), context.rule, audit=context.audit, versioned=context.versioned,
             belongs=context.belongs,
-            references=self._plans.references(context, writer.assignments),
+            references=self._plans.references(context, writer.assignments), counted=counted,
         )  # fmt: skip
         plan = WritePlan(self._plans.compile(context, "create", query), collection, writer)
         self._plans.keep(caller, collection, "create", shape, plan)

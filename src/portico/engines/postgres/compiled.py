@@ -146,7 +146,7 @@ def compile_plan(query: ScopedQuery, grammar: PostgresGrammar, secret: bytes, *,
             plan.joint = single_values and not query.embedded and query.query.count is None and bounded(query)
         case Create():
             plan.joint = not query.on_conflict and query.collection.insertable_jointly and key_is_known(query)
-            plan.together_inside = query.collection.insertable_jointly and key_is_known(query)
+            plan.together_inside = query.collection.insertable_jointly and (query.counted or key_is_known(query))
         case _:
             plan.joint = False
     return plan

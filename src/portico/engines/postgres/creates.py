@@ -65,6 +65,8 @@ class Creates:
         ready = settings(kind, impatient=impatient)
         source = self._source(plan)
         inserted = self._insert(plan, source, ready, skip_conflicts=skip_conflicts)
+        if plan.counted:
+            return self._counted(plan, inserted)
         made = self._made(plan, source, inserted)
         ctes: list[sa.CTE] = []
         if plan.audit or plan.versioned:
@@ -75,22 +77,22 @@ class Creates:
 
     def _source(self, plan: Create) -> sa.CTE:
         """The calls as rows: values typed as their columns, keys that the database would make, who asks, and `n`."""
-        arrays: list[ColumnElement[Any]] = []
-        names: list[str] = []
-        for assignment in plan.assignments:
-            arrays.append(sent(assignment.value))
-            names.append(f"v{assignment.value.index}")
-        arrays.extend(fixed(name, pg.ARRAY(sa.Text())) for name, _ in ACTOR)
-        names.extend(label for _, label in ACTOR)
-        arrays += [fixed(name, pg.ARRAY(sa.Text())) for name in ("each_client", "each_clients")]
-        names += ["client", "clients"]
-        with_users = bool(plan.references or plan.on_conflict)
-        if with_users:
-            arrays.append(fixed("each_users", pg.ARRAY(sa.Text())))
-            names.append("users")
+        arrays = [sent(assignment.value) for assignment in plan.assignments]
+        names = [f"v{assignment.value.index}" for assignment in plan.assignments]
+        if not plan.counted or not arrays:
+            arrays += [fixed(name, pg.ARRAY(sa.Text())) for name, _ in ACTOR]
+            names += [label for _, label in ACTOR]
+        scope = ["client", "clients", *(["users"] if plan.references or plan.on_conflict else [])]
+        if not plan.counted:
+            arrays += [fixed(f"each_{name}", pg.ARRAY(sa.Text())) for name in scope]
+            names += scope
         calls = sa.func.unnest(*arrays).table_valued(*names, with_ordinality="n").render_derived(name="q")
-        columns: list[ColumnElement[Any]] = [calls.c.n, *(calls.c[label] for _, label in ACTOR), calls.c.client, calls.c.clients]
-        columns += [calls.c.users] if with_users else []
+        columns: list[ColumnElement[Any]] = [calls.c.n]
+        if plan.counted:
+            # One caller's: who asks, and for whom, is the same in every row.
+            columns += [fixed(name, sa.Text() if name == "client" else pg.ARRAY(sa.Text())).label(name) for name in scope]
+        else:
+            columns += [calls.c[label] for label in (*(label for _, label in ACTOR), *scope)]
         columns += [typed_value(calls.c[f"v{item.value.index}"], item.value.type).label(f"c_{item.field}") for item in plan.assignments]
         given = {assignment.field for assignment in plan.assignments}
         for field in plan.collection.key_fields:
@@ -158,6 +160,26 @@ class Creates:
             tables.append(kept)
             members.append(document_text(kept).label("after"))
         return sa.select(*members).select_from(*tables).where(*match).cte("made").prefix_with("MATERIALIZED", dialect="postgresql")
+
+    def _counted(self, plan: Create, inserted: sa.CTE) -> Statement:
+        """Of the new rows only their number and their tenants, as one row; companion rows are made of them as they are stored."""
+        collection = plan.collection
+        columns = cast("Columns", {field.name: inserted.c[f"c_{field.name}"] for field in collection.fields})
+        key, belongs = key_text(collection, columns), whose_document(plan.belongs, columns, self.grammar, inserted)
+        ctes: list[sa.CTE] = []
+        if plan.audit:
+            kept = image(collection, columns, self.grammar, inserted)
+            happened = Happened(inserted, (kept,), collection, "create", actor_columns(None), key, belongs)
+            ctes.append(audit_insert(happened, None, document_text(kept)))
+        if plan.versioned:
+            whole = entire(collection, columns, self.grammar, inserted)
+            happened = Happened(inserted, (whole,), collection, "create", actor_columns(None), key, belongs)
+            ctes.append(version_insert(happened, document_text(whole)))
+        field = getattr(plan.rule, "field", None)
+        tenant = sa.cast(columns[field], sa.Text) if field and not isinstance(plan.rule, OwnerRule | ParentRule) else sa.null()
+        tenants = sa.func.array_agg(sa.distinct(sa.cast(tenant, sa.Text)))
+        final = sa.select(sa.func.count().label("n"), tenants.label("tenants")).select_from(inserted)
+        return statement(final.add_cte(*ctes) if ctes else final, parameters_of(plan))
 
     @staticmethod
     def _tenant(plan: Create, source: sa.CTE, columns: Columns) -> ColumnElement[Any]:

@@ -172,6 +172,8 @@ async def create_together(connection: Connection, plan: PostgresPlan, calls: Seq
     if query.on_conflict:
         return await upsert(connection, plan, calls, timeout)
     rows = await fetch(connection, plan, plan.alone(calls[0].scope.kind), calls, timeout)
+    if query.counted:
+        return [*counted(query, rows[0], calls)]
     if len(rows) != len(calls):
         raise left_scope(query)
     return [document(row, query, call.scope) for row, call in zip(rows, calls, strict=True)]
@@ -252,9 +254,20 @@ def left_scope(query: Create | Change | Delete) -> PorticoError:
 
 def one_created(query: Create, rows: Sequence[asyncpg.Record], call: Call) -> Document:
     """The document that a create made; none means that its owner or parent is not in scope."""
+    if query.counted:
+        return counted(query, rows[0], [call])[0]
     if not rows:
         raise left_scope(query)
     return document(rows[0], query, call.scope)
+
+
+def counted(query: Create, row: asyncpg.Record, calls: Sequence[Call]) -> list[Document]:
+    """A document without a body for each call, once the tenants of what was created were compared with the scope."""
+    if row["n"] != len(calls):
+        raise left_scope(query)
+    if not isinstance(query.rule, SharedRule | EverythingRule):
+        in_scope(row["tenants"], calls[0].scope)
+    return [Document("", created=True)] * len(calls)
 
 
 def document(row: asyncpg.Record, query: ScopedQuery, scope: Scope) -> Document:

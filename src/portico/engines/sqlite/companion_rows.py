@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from portico.engines.sqlite.storage import Stored
@@ -42,14 +42,26 @@ class Companion:
         """
         if not (self.audit or self.versioned):
             return
-        at = dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-        actor = self.actor
         place = path_of(key)
-        who = (at, actor.service, actor.client_id, actor.user_id, actor.correlation_id, self.collection.name, operation, place, *whose)
+        who = (*self._actor(), operation, place, *whose)
         if self.audit:
             self.connection.execute(_AUDIT, (*who, before, after))
         if self.versioned:
             self.connection.execute(_VERSION, (*who, whole, self.collection.name, place))
+
+    def write_created(self, rows: Iterable[tuple[Sequence[Stored], Sequence[Stored], Stored, Stored]]) -> None:
+        """Write those of many documents that were created at once: of each its key, whose it is, its record and the whole, as above."""
+        actor = self._actor()
+        created = [((*actor, "create", path_of(key), *whose), after, whole) for key, whose, after, whole in rows]
+        if self.audit:
+            self.connection.executemany(_AUDIT, [(*who, None, after) for who, after, _ in created])
+        if self.versioned:
+            self.connection.executemany(_VERSION, [(*who, whole, self.collection.name, who[7]) for who, _, whole in created])
+
+    def _actor(self) -> tuple[Stored, ...]:
+        at = dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        actor = self.actor
+        return (at, actor.service, actor.client_id, actor.user_id, actor.correlation_id, self.collection.name)
 
 
 def path_of(values: Sequence[Stored]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from portico.engines.base import Answer, Call, LedgerEntry
 from portico.engines.sqlite import ledger
@@ -69,6 +70,15 @@ class SqliteInteractive(SqliteTransaction):
                 self.failure = self.failure or ("serialization_failure" if isinstance(error, StaleSnapshot) else "undone_by_database")
             elif isinstance(error, PorticoError):
                 self._failed = failed
+            raise
+
+    async def _load(self, plan: SqlitePlan, calls: Sequence[Call], timeout: float) -> list[Answer] | None:
+        await self._prepare_write(plan)
+        try:
+            return await super()._load(plan, calls, timeout)
+        except BaseException:
+            if not self._connection.in_transaction:
+                self.failure = self.failure or "undone_by_database"
             raise
 
     async def _prepare_write(self, plan: SqlitePlan) -> None:

@@ -125,7 +125,10 @@ class Write:
 
     def _written(self, statements: WriteStatements, statement: Statement, found: Sequence[Stored] = ()) -> Row:
         """Run an insert or update, and give the parts of the document that it wrote, which must be in scope."""
-        row = cast("Row", self._run(statement, found).fetchone())
+        return self._kept(statements, cast("Row", self._run(statement, found).fetchone()))
+
+    def _kept(self, statements: WriteStatements, row: Row) -> Row:
+        """The parts of a document that was written, of what the statement returned. Raises where it is not in scope."""
         if not statements.returns:
             assert statements.document is not None, "what a write does not answer is read"
             row = cast("Row", self._run(statements.document, row).fetchone())
@@ -144,6 +147,8 @@ class Write:
         self._check_references(query, statements)
         row = self._written(statements, statements.write)
         self._record("create", query, statements, None, row)
+        if query.counted:
+            return Document("", created=True)
         return Document(cast("str", row[BODY]), cast("str", row[ETAG]), path_of(row[KEY:]), created=True)
 
     def _conflicting(self, query: Create, statements: WriteStatements, there: Row) -> Answer:

@@ -14,12 +14,14 @@ from portico.engines.sqlite.connections import Lease, Threads, Watchdog
 from portico.engines.sqlite.errors import is_busy, is_interrupted, is_unshowable, translate
 from portico.engines.sqlite.gate import FIRST_RETRY_SECONDS, WAIT_SECONDS, Gate, begin_immediate, in_savepoint
 from portico.engines.sqlite.keys import TABLE, KeyLocks, find, forget, keep
+from portico.engines.sqlite.loads import load
 from portico.engines.sqlite.perform import perform_read, read_with_care
 from portico.engines.sqlite.plan import SqlitePlan
 from portico.engines.sqlite.stream import export_chunks
-from portico.errors import DatabaseReadOnly, InvalidParameter, PorticoError, StaleSnapshot, TransactionGone
+from portico.errors import DatabaseReadOnly, InvalidParameter, PorticoError, StaleSnapshot, StatementTimeout, TransactionGone
 from portico.model.idempotency import Answered, Kept, RequestKey
 from portico.model.scope import Scope
+from portico.query.scoped import Create
 
 HOLDER = "an interactive transaction"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -66,6 +68,11 @@ class SqliteTransaction:
             seconds = self._timeout if timeout is None else timeout
             if len(calls) == 1:
                 return [await self._run(cast("SqlitePlan", plan), calls[0], seconds)]
+            query = plan.query
+            if isinstance(query, Create) and query.counted:
+                loaded = await self._load(cast("SqlitePlan", plan), calls, seconds)
+                if loaded is not None:
+                    return loaded
             return [await self._run_at(place, cast("SqlitePlan", plan), call, seconds) for place, call in enumerate(calls)]
 
     async def _run_at(self, place: int, plan: SqlitePlan, call: Call, timeout: float) -> Answer:
@@ -74,6 +81,20 @@ class SqliteTransaction:
         except PorticoError as error:
             error.details.setdefault("index", place)
             raise
+
+    async def _load(self, plan: SqlitePlan, calls: Sequence[Call], timeout: float) -> list[Answer] | None:
+        """Many creates in a thread; None, with nothing written, where one was refused: run by itself, each tells its own error."""
+        await self._ready(plan)
+        self._watchdog.off = True
+        try:
+            return await self._lease.run(lambda connection: load(connection, plan, calls), timeout=timeout)
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError, PorticoError) as error:
+            self._failed = not self._connection.in_transaction
+            if not self._failed and not isinstance(error, StatementTimeout):
+                return None
+            raise translate(error, plan.collection) if isinstance(error, sqlite3.Error) else error from error
+        finally:
+            self._watchdog.off = False
 
     async def stream(self, plan: Compiled, call: Call) -> AsyncGenerator[bytes, None]:
         """The rows of an export, as the transaction sees them."""
@@ -87,7 +108,8 @@ class SqliteTransaction:
             finally:
                 self._watchdog.off = False
 
-    async def _run(self, plan: SqlitePlan, call: Call, timeout: float) -> Answer:
+    async def _ready(self, plan: SqlitePlan) -> None:
+        """Be ready for a statement of the plan. Raises DatabaseReadOnly, and as `_become_writer`."""
         self._check()
         if plan.writes and self._read_only:
             raise DatabaseReadOnly("The transaction is read-only.")
@@ -96,6 +118,9 @@ class SqliteTransaction:
                 await self._become_writer(plan.collection.table)
         elif not self._connection.in_transaction:
             self._execute("BEGIN")
+
+    async def _run(self, plan: SqlitePlan, call: Call, timeout: float) -> Answer:
+        await self._ready(plan)
         try:
             return await self._perform(plan, call, timeout)
         except sqlite3.Error as error:

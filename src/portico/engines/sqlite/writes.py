@@ -29,6 +29,11 @@ BODY, ETAG, CARRIED, RECORD, WHOLE, CLIENT, USER, KEY = range(8)
 
 NOTHING = cast("Expression", sa.null())
 
+MANY = 50
+"""Documents in one statement of those that are only counted: what RETURNING costs for each statement is more than a row itself."""
+
+MOST_PARAMETERS = 30_000
+
 
 @dataclass(frozen=True, slots=True)
 class WriteStatements:
@@ -37,7 +42,8 @@ class WriteStatements:
     Attributes:
         locate: rows in scope, as (body, hash, carried, record, whole, client, user, key…), the stored form before a change or delete.
         conflict: for creates that may merge, the document that has the unique values, whosever it is.
-        write: the insert, update or delete; `returns` says that it answers a row as above. merge: the update of a create that merges.
+        write: the insert, update or delete; `returns` says that it answers a row as above. many: inserts `MANY` documents at once, whose
+            values stand one after the other, and answers their rows. merge: the update of a create that merges.
         document: reads the written document, where `write` could not answer it.
         carried: what rows carry. references: gives a row where what the document refers to
             is in scope. same: the answer is also the record.
@@ -52,6 +58,7 @@ class WriteStatements:
     references: Statement | None = None
     returns: bool = False
     same: bool = False
+    many: Statement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,8 @@ def compile_create(query: Create, frame: Frame, *, triggers: bool) -> WriteState
     source = Source(collection, query.rule, frame.scope, safe=frame.safe, by_key=True, bare=True)
     reread = triggers or _needs_reread(query)
     values = _assigned(query.assignments, collection, source.binder)
-    insert = sa.insert(_table(source)).values(values).returning(*_returned(source, query.answer, query.rule, companions, reread=reread))
+    answer = None if query.counted else query.answer
+    insert = sa.insert(_table(source)).values(values).returning(*_returned(source, answer, query.rule, companions, reread=reread))
     conflict = merge = None
     if query.on_conflict:
         conflict = _conflict(query, frame)
@@ -111,12 +119,27 @@ def compile_create(query: Create, frame: Frame, *, triggers: bool) -> WriteState
         source.binder.statement(insert),
         conflict=conflict,
         merge=merge,
-        document=_document(collection, query.answer, query.rule, frame, companions),
+        document=_document(collection, answer, query.rule, frame, companions),
         carried=source.carried_kind,
         references=_references(query, frame),
         returns=not reread,
-        same=records_everything(query.answer),
+        same=answer is not None and records_everything(answer),
+        many=_insert_many(query, frame, companions, reread=reread) if query.counted and query.assignments else None,
     )
+
+
+def _insert_many(query: Create, frame: Frame, companions: Companions, *, reread: bool) -> Statement | None:
+    """Insert `MANY` documents by one statement; None for those of so many fields that SQLite would not take their values."""
+    width = len(query.assignments)
+    if width * MANY > MOST_PARAMETERS:
+        return None
+    source = Source(query.collection, query.rule, frame.scope, safe=frame.safe, by_key=True, bare=True)
+    rows = []
+    for place in range(MANY):
+        shifted = [replace(item, value=replace(item.value, index=item.value.index + place * width)) for item in query.assignments]
+        rows.append(_assigned(shifted, query.collection, source.binder, place))
+    insert = sa.insert(_table(source)).values(rows)
+    return source.binder.statement(insert.returning(*_returned(source, None, query.rule, companions, reread=reread)))
 
 
 def _conflict(query: Create, frame: Frame) -> Statement:
@@ -222,11 +245,11 @@ def _needs_reread(query: Create | Change) -> bool:
     return recorded or isinstance(query.rule, OwnerRule | ParentRule)
 
 
-def _assigned(assignments: Sequence[Assignment], collection: Collection, binder: Binder) -> dict[str, Expression]:
+def _assigned(assignments: Sequence[Assignment], collection: Collection, binder: Binder, place: int = 0) -> dict[str, Expression]:
     found: dict[str, Expression] = {}
     for item in assignments:
         field = collection.by_name[item.field]
-        found[field.column] = binder.encoded(item.value, written(field.type), f"written_{item.field}")
+        found[field.column] = binder.encoded(item.value, written(field.type), f"written{place}_{item.field}")
     return found
 
 
