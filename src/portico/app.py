@@ -35,6 +35,8 @@ from portico.observe import fan_out
 from portico.observe.lines import Lines
 from portico.observe.logging import Log, LogOptions, capture_records
 from portico.parts import Service, build
+from portico.service.answering import Answering
+from portico.service.answers import Answers
 from portico.service.batch import Batches
 from portico.service.bulk import BulkChanges
 from portico.service.explain import Explanations
@@ -59,8 +61,10 @@ def assemble(service: Service) -> App:
     )
     bulk = BulkChanges(service.documents, service.writes)
     explanations = Explanations(service.documents, emit=service.emit)
+    answers = Answers(service.documents, service.writes)
+    answering = Answering(answers, service.writes, upserts, bulk)
     collections = Collections(
-        service.documents, service.writes, upserts, bulk, imports, explanations, send_timeout=settings.http.send_timeout_seconds
+        service.documents, service.writes, upserts, bulk, imports, explanations, answering, send_timeout=settings.http.send_timeout_seconds
     )
     clients = Clients(collections, service.documents, service.writes, service.authenticator, make_clients=not settings.environment.strict)
     http = settings.http
@@ -75,8 +79,8 @@ def assemble(service: Service) -> App:
         histories=Histories(History(service.documents, service.writes), collections),
         feeds=service.feeds,
         clients=clients,
-        rest=Rest(service.documents, service.writes, upserts, functions, explanations, service.schemas, service.authenticator),
-        batch=BatchCall(_batches(service, upserts), service.authenticator, most=settings.transactions.batch_operations),
+        rest=Rest(service.documents, service.writes, upserts, answers, functions, explanations, service.schemas, service.authenticator),
+        batch=BatchCall(_batches(service, upserts, answering), service.authenticator, most=settings.transactions.batch_operations),
         transactions=TransactionCalls(service.transactions, service.authenticator, service.cluster.carry),
         search=SearchCall(Searches(service.documents)),
         safe_writes=SafeWrites(service.units, life_seconds=settings.transactions.idempotency_hours * 3600),
@@ -101,7 +105,7 @@ def assemble(service: Service) -> App:
     return app
 
 
-def _batches(service: Service, upserts: Upserts) -> Batches:
+def _batches(service: Service, upserts: Upserts, answering: Answering) -> Batches:
     limits = service.settings.transactions
     lives = {
         # Who holds SQLite's writer keeps all others from writing.
@@ -109,7 +113,7 @@ def _batches(service: Service, upserts: Upserts) -> Batches:
         for name, engine in service.engines.items()
     }
     most = service.settings.http.max_body_bytes
-    return Batches(service.documents, service.writes, upserts, parse=parse_query, lives=lives, most_bytes=most)
+    return Batches(service.documents, service.writes, upserts, answering, parse=parse_query, lives=lives, most_bytes=most)
 
 
 def _control(service: Service) -> Control:

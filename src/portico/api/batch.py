@@ -20,12 +20,13 @@ from portico.syntax import mongo
 
 QUERY_MEMBERS = ("filter", "fields", "sort", "limit", "offset", "cursor", "include", "count")
 _BY_KEY, _BY_FILTER = ("id", "key", "if_match"), ("filter", "max_affected", "return")
+_ANSWER = ("fields", "include")
 _MEMBERS: dict[Kind, tuple[str, ...]] = {
-    "insert": ("document", "documents"),
-    "update": ("changes", *_BY_KEY, *_BY_FILTER),
-    "replace": ("document", *_BY_KEY),
-    "delete": (*_BY_KEY, *_BY_FILTER),
-    "upsert": ("document", "documents", "on_conflict", "resolution"),
+    "insert": ("document", "documents", *_ANSWER),
+    "update": ("changes", *_BY_KEY, *_BY_FILTER, *_ANSWER),
+    "replace": ("document", *_BY_KEY, *_ANSWER),
+    "delete": (*_BY_KEY, *_BY_FILTER, *_ANSWER),
+    "upsert": ("document", "documents", "on_conflict", "resolution", *_ANSWER),
     "get": ("id", "key", "fields", "include"),
     "query": QUERY_MEMBERS,
     "count": ("filter",),
@@ -98,6 +99,7 @@ def _operation(item: object) -> Operation:
     key = _key(item)
     query = {member: item[member] for member in QUERY_MEMBERS if member in item}
     _require_target(kind, key, query)
+    _require_answer(kind, key, item)
     etag = _etag(item.get("if_match"))
     if key is None and etag is not None:
         raise InvalidParameter("if_match is for one document.", hint="Name it by its id.", details={"parameter": "if_match"})
@@ -129,6 +131,18 @@ def _require_target(kind: Kind, key: tuple[object, ...] | None, query: Mapping[s
         raise InvalidRequest(f"The operation {kind} names a document by its 'id'.", details={"parameter": "id"})
     if kind in {"update", "delete"} and (key is None) == ("filter" not in query):
         raise InvalidRequest(f"The operation {kind} has an 'id' or a 'filter', and not both.", details={"parameter": "filter"})
+
+
+def _require_answer(kind: Kind, key: tuple[object, ...] | None, item: Mapping[str, object]) -> None:
+    """Of documents that are not answered nothing is selected."""
+    quiet = kind == "delete" if key is not None else kind in {"update", "delete"} and item.get("return") != "representation"
+    named = [name for name in _ANSWER if name in item]
+    if quiet and named:
+        raise InvalidParameter(
+            "The operation answers no documents of which to select.",
+            hint='A delete or an update by filter answers them with "return": "representation".',
+            details={"parameter": named[0]},
+        )
 
 
 def _body(kind: Kind, item: Mapping[str, object]) -> object:

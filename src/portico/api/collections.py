@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 from urllib.parse import quote
 
 import orjson
@@ -11,21 +12,24 @@ from portico.api import creating
 from portico.api.conditions import is_known, wanted
 from portico.api.exchange import JSON, PRIVATE, VARY, Exchange, key_of
 from portico.api.explain import EXPLAIN, RESERVED, explain, explaining
+from portico.api.included import changed as filtered
+from portico.api.included import created, included
 from portico.api.render import envelope, page_part
 from portico.api.streams import export, import_documents
 from portico.errors import InvalidParameter, PreconditionFailed, RouteNotFound, TooManyAffected
 from portico.model.page import Changed, Document
+from portico.service.answering import Answering
 from portico.service.bulk import BulkChanges
 from portico.service.caller import Asked, Caller
 from portico.service.documents import Documents, Listed
 from portico.service.explain import Explanations
 from portico.service.imports import Imports
+from portico.service.members import EACH_ITS_OWN
 from portico.service.upserts import Upserts
 from portico.service.writes import Writes
 from portico.syntax import mongo
 
 FIELDS_ONLY = frozenset({"select", "include"})
-NO_CLAUSES: frozenset[str] = frozenset()
 COUNTED = frozenset({"count"})
 
 
@@ -43,6 +47,7 @@ class Collections:
         bulk: BulkChanges,
         imports: Imports,
         explanations: Explanations,
+        answering: Answering,
         *,
         send_timeout: float,
     ) -> None:
@@ -52,6 +57,7 @@ class Collections:
         self._bulk = bulk
         self._imports = imports
         self._explanations = explanations
+        self._answering = answering
         self._send_timeout = send_timeout
 
     async def all(self, exchange: Exchange, caller: Caller, name: str) -> None:
@@ -162,9 +168,16 @@ class Collections:
         self, exchange: Exchange, caller: Caller, name: str, *, base: str = "", message: str = "Document created successfully"
     ) -> None:
         """Create one document, or an array of them; with `on_conflict` or a resolution, upsert. A new one is found below `base`."""
-        asked = creating.asked(exchange)
+        wanted = included(exchange, creating.PARAMETERS)
+        asked = creating.asked(exchange, None if wanted is not None else creating.PARAMETERS)
         body = await exchange.json()
         base = base or f"/api/db/{quote(name, safe='')}"
+        if wanted is not None:
+            one = not isinstance(body, list)
+            how, members = (asked.how, asked.members) if asked is not None else (None, EACH_ITS_OWN)
+            made = await self._answering.create(caller, name, [body] if one else cast("list[object]", body), wanted, how, members)
+            await created(exchange, made, asked, base, message, one=one)
+            return
         if asked is not None and asked.how is not None:
             await self._upsert(exchange, caller, name, body, asked, base, message)
             return
@@ -200,20 +213,28 @@ class Collections:
     @staticmethod
     async def made(exchange: Exchange, document: Document, base: str, message: str, asked: creating.Asked | None = None) -> None:
         """Answer a document that was created."""
-        location = f"{base}/{quote(document.key or '', safe=',%')}".encode()
+        location = creating.location(base, document)
         tag = (b"etag", b'"' + (document.etag or "").encode() + b'"')
         applied = asked.applied_header if asked is not None else ()
         body = envelope(document.body, message, exchange.correlation_id)
         await exchange.answer(201, body, JSON, (b"location", location), tag, VARY, *applied)
 
     async def _change(self, exchange: Exchange, caller: Caller, name: str, key: tuple[str, ...]) -> None:
-        exchange.takes()
+        wanted = included(exchange)
         body = await exchange.json()
         if exchange.method == "PUT" and exchange.headers.get(b"if-none-match", b"").strip() == b"*":
+            if wanted is not None:
+                raise InvalidParameter("A create by its address answers the document alone.", details={"parameter": "select"})
             document = await self._writes.create_at(caller, name, key, body)
             await self.made(exchange, document, f"/api/db/{quote(name, safe='')}", "Document created successfully")
             return
         etag = await self.condition(exchange, caller, name, key)
+        if wanted is not None:
+            replacing = exchange.method == "PUT"
+            text = await self._answering.change(caller, name, key, body, wanted, etag=etag, replacing=replacing)
+            message = "Document replaced successfully" if replacing else "Document updated successfully"
+            await exchange.answer(200, envelope(text, message, exchange.correlation_id), JSON, VARY)
+            return
         change = self._writes.replace if exchange.method == "PUT" else self._writes.update
         document = await change(caller, name, key, body, etag=etag)
         tag = (b"etag", b'"' + (document.etag or "").encode() + b'"')
@@ -235,18 +256,29 @@ class Collections:
     async def _update_where(self, exchange: Exchange, caller: Caller, name: str) -> None:
         most, answer = self._preferences(exchange)
         body = await exchange.json()
+        asked, wanted = filtered(exchange, answer=answer)
         if isinstance(body, list):
-            exchange.takes()
+            if wanted is None:
+                exchange.takes()
+            elif asked.parse().filter is not None:
+                raise InvalidParameter("Changes by their keys take no filter.")
             if most is not None and len(body) > most:
                 raise TooManyAffected(f"The change would touch more than {most} documents.", details={"max_affected": most})
+        if wanted is not None:
+            changed = await self._answering.update_where(caller, name, asked, body, wanted, most=most)
+        elif isinstance(body, list):
             changed = await self._bulk.update_all(caller, name, body, answer=answer)
         else:
-            changed = await self._writes.update_where(caller, name, exchange.asked(NO_CLAUSES), body, most=most, answer=answer)
+            changed = await self._writes.update_where(caller, name, asked, body, most=most, answer=answer)
         await self.changed(exchange, changed, f"{changed.count} documents updated successfully")
 
     async def _delete_where(self, exchange: Exchange, caller: Caller, name: str) -> None:
         most, answer = self._preferences(exchange)
-        changed = await self._writes.delete_where(caller, name, exchange.asked(NO_CLAUSES), most=most, answer=answer)
+        asked, wanted = filtered(exchange, answer=answer)
+        if wanted is not None:
+            changed = await self._answering.delete_where(caller, name, asked, wanted, most=most)
+        else:
+            changed = await self._writes.delete_where(caller, name, asked, most=most, answer=answer)
         await self.changed(exchange, changed, f"{changed.count} documents deleted successfully")
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
+from urllib.parse import quote
 
 from portico.api.exchange import JSON, VARY, Exchange
 from portico.api.render import Header, envelope
@@ -33,15 +34,19 @@ class Asked:
         return ((b"preference-applied", ", ".join(self.applied).encode()),) if self.applied else ()
 
 
-def asked(exchange: Exchange, known: frozenset[str] = PARAMETERS) -> Asked | None:
-    """What the request asks for; None for a plain create, which costs nothing to tell. `known` are the parameters that it takes.
+def asked(exchange: Exchange, known: frozenset[str] | None = PARAMETERS) -> Asked | None:
+    """What the request asks for; None for a plain create, which costs nothing to tell.
+
+    Args:
+        known: the parameters that it takes; None where the caller has seen to that.
 
     Raises:
         UnknownParameter: a parameter that a create does not take. InvalidParameter: a preference that it does not know.
     """
     if not exchange.scope["query_string"] and exchange.headers.get(b"prefer") is None:
         return None
-    exchange.takes(*known)
+    if known is not None:
+        exchange.takes(*known)
     return read(exchange.parameters(PARAMETERS), exchange.prefer())
 
 
@@ -80,6 +85,11 @@ def _names(parameters: Mapping[str, str], parameter: str) -> tuple[str, ...] | N
 
 def _unquoted(name: str) -> str:
     return name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name
+
+
+def location(base: str, document: Document) -> bytes:
+    """The address of a document below `base`."""
+    return f"{base}/{quote(document.key or '', safe=',%')}".encode()
 
 
 async def upserted(exchange: Exchange, documents: Sequence[Document | None], asked_for: Asked) -> None:

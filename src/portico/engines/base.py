@@ -145,8 +145,9 @@ class Transaction(Protocol):
         ...
 
     async def run_all(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Answer]:
-        """Run the calls of one create plan, or of one change by key, in order, by as few statements as the engine can.
+        """Run the calls of one create plan, of one change by key, or of one read by key, in order, by as few statements as the engine can.
 
+        Those of a read differ in their keys alone.
         Raises the first error; its ``details["index"]`` is the place of the call that it is of, where the engine can tell.
         """
         ...

@@ -16,7 +16,10 @@ import orjson
 
 from portico.errors import BodyTooLarge, InvalidParameter, InvalidRequest, InvalidValue, PorticoError, StatementTimeout
 from portico.model.identity import Permission
+from portico.query import ast
 from portico.query.json_text import check_depth, read_json, write_json
+from portico.service.answering import Answering
+from portico.service.answers import Included
 from portico.service.caller import Asked, Caller
 from portico.service.conflicts import OnConflict
 from portico.service.documents import Documents
@@ -36,6 +39,7 @@ _PERMISSIONS: dict[Kind, Permission] = {
     "count": Permission.READ,
 }
 READS: frozenset[Kind] = frozenset({"get", "query", "count"})
+_ANSWERED = frozenset({"fields", "include"})
 _ELEMENT = re.compile(r"[0-9]{1,9}")
 TURN = 16
 """Operations after which others have a turn."""
@@ -51,7 +55,7 @@ class Operation:
     Attributes:
         key: the parts of the document's key; None where the operation has none.
         body: the document, the documents (an array) or the changes.
-        query: the members of a query, of `query`, `count` and of changes without a key.
+        query: the members of a query, of `query`, `count` and of changes without a key; `fields` and `include` of every write's answer.
         etag: the hash that the stored document must have, or None. conflict: what an upsert does where the document is there.
         most: documents that a change by filter may touch, or None. answer: it gives the documents.
     """
@@ -77,16 +81,25 @@ class Batches:
     """Runs batches.
 
     Args:
-        documents, writes, upserts: the pipelines. parse: reads a query. lives: seconds that a batch may take, by database.
+        documents, writes, upserts, answering: the pipelines. parse: reads a query. lives: seconds that a batch may take, by database.
         most_bytes: what the references of a batch may bring in, all together.
     """
 
     def __init__(
-        self, documents: Documents, writes: Writes, upserts: Upserts, *, parse: ParseQuery, lives: Mapping[str, float], most_bytes: int
+        self,
+        documents: Documents,
+        writes: Writes,
+        upserts: Upserts,
+        answering: Answering,
+        *,
+        parse: ParseQuery,
+        lives: Mapping[str, float],
+        most_bytes: int,
     ) -> None:
         self._documents = documents
         self._writes = writes
         self._upserts = upserts
+        self._answering = answering
         self._parse = parse
         self._lives = lives
         self._most_bytes = most_bytes
@@ -134,6 +147,8 @@ class Batches:
     async def _one(self, caller: Caller, operation: Operation, references: References) -> str:
         name, kind = operation.collection, operation.kind
         body = references.resolve(operation.body)
+        if kind not in READS and not _ANSWERED.isdisjoint(operation.query):
+            return await self._answered(caller, operation, body, references)
         if kind == "insert":
             if isinstance(body, list):
                 return _array([made.body for made in await self._writes.create_all(caller, name, body)])
@@ -156,6 +171,28 @@ class Batches:
         else:
             changed = await self._writes.delete_where(caller, name, asked, most=operation.most, answer=operation.answer)
         return changed.body if changed.body is not None else orjson.dumps({"count": changed.count}).decode()
+
+    async def _answered(self, caller: Caller, operation: Operation, body: object, references: References) -> str:
+        """A write whose documents are read after it."""
+        name, run = operation.collection, self._answering
+        asked = self._parse(references.resolve(operation.query))
+        query = asked.parse()
+        wanted = Included(ast.Query(select=query.select), asked.values)
+        if operation.kind in {"insert", "upsert"}:
+            bodies = body if isinstance(body, list) else [body]
+            made = await run.create(caller, name, bodies, wanted, operation.conflict)
+            texts = [document.body if document is not None else "null" for document in made]
+            return _array(texts) if isinstance(body, list) else texts[0]
+        if operation.key is not None:
+            key = tuple(key_part(references.resolve(part)) for part in operation.key)
+            return await run.change(caller, name, key, body, wanted, etag=operation.etag, replacing=operation.kind == "replace")
+        filtered = ast.Query(filter=query.filter)
+        matched = Asked(filtered, asked.values, lambda: filtered)
+        if operation.kind == "update":
+            changed = await run.update_where(caller, name, matched, body, wanted, most=operation.most)
+        else:
+            changed = await run.delete_where(caller, name, matched, wanted, most=operation.most)
+        return changed.body or "[]"
 
     async def _by_key(self, caller: Caller, operation: Operation, key: tuple[str, ...], body: object, references: References) -> str:
         name = operation.collection

@@ -11,8 +11,9 @@ from portico.errors import ConstraintViolated, DocumentNotFound, InvalidParamete
 from portico.model.collection import Collection
 from portico.model.identity import Permission
 from portico.model.page import Changed, Document
+from portico.query import ast
 from portico.query.coerce import json_coercer
-from portico.service.caller import Caller
+from portico.service.caller import EVERY_FIELD, Caller
 from portico.service.documents import Documents
 from portico.service.together import placed, together
 from portico.service.validate import Body, object_body
@@ -39,11 +40,13 @@ class BulkChanges:
         self._documents = documents
         self._writes = writes
 
-    async def update_all(self, caller: Caller, name: str, bodies: Sequence[object], *, answer: bool) -> Changed:
+    async def update_all(
+        self, caller: Caller, name: str, bodies: Sequence[object], *, answer: bool, wish: ast.Query = EVERY_FIELD
+    ) -> Changed:
         """Change each document that a body names by its key: all of them, or none and the first error, with its body's index.
 
         Args:
-            answer: give the changed documents, in order.
+            answer: give the changed documents, in order. wish: of each, every field or the key alone.
         Raises:
             DocumentNotFound: one is not in the caller's scope. PreconditionFailed: one has another hash than its body names.
             ConstraintViolated: one is named twice.
@@ -52,12 +55,12 @@ class BulkChanges:
             raise InvalidParameter(f"At most {MOST_TOGETHER} documents are changed by one call.", hint="Send several calls.")
         changes = await self._read(caller, name, bodies)
         try:
-            documents = await self._run(caller, name, changes)
+            documents = await self._run(caller, name, changes, wish)
         except SchemaChanged:
             if caller.transaction is not None:
                 raise
             await self._documents.reload()
-            documents = await self._run(caller, name, changes)
+            documents = await self._run(caller, name, changes, wish)
         return Changed(len(documents), "[" + ",".join(document.body for document in documents) + "]" if answer else None)
 
     async def _read(self, caller: Caller, name: str, bodies: Sequence[object]) -> list[Keyed]:
@@ -77,11 +80,11 @@ class BulkChanges:
             changes.append(Keyed(change.key, change.etag, fields))
         return changes
 
-    async def _run(self, caller: Caller, name: str, changes: Sequence[Keyed]) -> list[Document]:
+    async def _run(self, caller: Caller, name: str, changes: Sequence[Keyed], wish: ast.Query) -> list[Document]:
         groups: dict[int, tuple[WritePlan, list[int], list[Call]]] = {}
         for place, change in enumerate(changes):
             try:
-                plan, call = self._writes.prepared_change(caller, name, change.key, change.fields, change.etag)
+                plan, call = self._writes.prepared_change(caller, name, change.key, change.fields, change.etag, wish)
             except PorticoError as error:
                 error.details.setdefault("index", place)
                 raise

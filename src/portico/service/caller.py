@@ -44,7 +44,10 @@ class Asked:
 EVERY_FIELD = ast.Query()
 """What a write answers of a document unless it is asked otherwise: every visible field."""
 
+KEY_ALONE = ast.Query(select=())
+"""What a write answers of a document that is read after it: the key, hidden or not, for nobody but the one who reads it then."""
+
 ALL = Asked("", (), lambda: EVERY_FIELD)
 """Nothing asked: every visible field, no filter."""
 
-__all__ = ["ALL", "Asked", "Caller", "Transaction"]
+__all__ = ["ALL", "EVERY_FIELD", "KEY_ALONE", "Asked", "Caller", "Transaction"]

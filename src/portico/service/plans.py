@@ -16,7 +16,7 @@ from portico.model.identity import Permission
 from portico.query import ast
 from portico.query.bind import bind, bind_filter, key_coercers
 from portico.query.bind_pipeline import bind_pipeline
-from portico.query.bound import Bound, BoundQuery, Coercer, Conjunction, Parameter, Predicate
+from portico.query.bound import Bound, BoundQuery, Coercer, Conjunction, Output, Parameter, Predicate, Target
 from portico.query.bound_pipeline import BoundAggregation
 from portico.query.capabilities import Capability
 from portico.query.cursor import CursorState
@@ -25,7 +25,7 @@ from portico.query.pipeline import Pipeline
 from portico.query.scoped import Aggregate, Assignment, Limited, ParentRule, Rules, ScopedQuery, ScopeRule
 from portico.service import tenancy
 from portico.service.authorize import Access, effective, require
-from portico.service.caller import EVERY_FIELD, Asked, Caller
+from portico.service.caller import EVERY_FIELD, KEY_ALONE, Asked, Caller
 from portico.service.coalesce import Lane
 from portico.service.related import Reach
 
@@ -154,14 +154,18 @@ class Plans:
 
     def bind(self, context: Context, query: ast.Query, cursor: CursorState | None = None) -> Bound:
         """Resolve a query for its caller, with the service's row filters in it."""
-        collection = context.collection
-        reach = Reach(self._catalog().get, collection.database, context.caller, self._parse_filter)
-        bound = bind(query, collection, hidden=context.access.hidden, limits=self.limits, cursor=cursor, resolve=reach)
+        bound = self.answered(context, query, cursor)
         filters, sources, coercers = self.row_filters(context, len(bound.sources))
         if not filters:
             return bound
         both = tuple(item for item in (bound.query.filter, *filters) if item is not None)
         return Bound(replace(bound.query, filter=Conjunction(both)), bound.sources + sources, bound.coercers + coercers)
+
+    def answered(self, context: Context, query: ast.Query, cursor: CursorState | None = None) -> Bound:
+        """Resolve a query for its caller; the service's row filters limit the documents that it includes alone, as for what was written."""
+        collection = context.collection
+        reach = Reach(self._catalog().get, collection.database, context.caller, self._parse_filter)
+        return bind(query, collection, hidden=context.access.hidden, limits=self.limits, cursor=cursor, resolve=reach)
 
     def bind_pipeline(self, caller: Caller, context: Context, asked: Pipeline) -> tuple[Aggregate, BoundAggregation]:
         """Resolve an aggregation for its caller and scope it, with the service's row filters on each of its collections.
@@ -215,6 +219,9 @@ class Plans:
 
     def visible(self, context: Context, wish: ast.Query = EVERY_FIELD) -> BoundQuery:
         """What a write answers of a document: the select of `wish`, which is every field that the caller sees."""
+        if wish is KEY_ALONE:
+            key = context.collection.key_fields
+            return BoundQuery(context.collection, tuple(Output(field.name, Target(field, field.type)) for field in key))
         bound = bind(wish, context.collection, hidden=context.access.hidden, limits=self.limits)
         return replace(bound.query, order=(), limit=None)
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from portico.engines.base import Engine, Transaction
+from portico.engines.base import Engine, Isolation, Transaction
 from portico.errors import PorticoError, StaleSnapshot
 from portico.service.caller import Caller
 
@@ -16,20 +16,28 @@ MOST_COLLISIONS = 3
 """How often writes that the database rolled back for another's sake are begun again."""
 
 
-async def together(caller: Caller, engine: Engine, work: Callable[[Transaction], Awaitable[T]]) -> T:
+async def together(
+    caller: Caller,
+    engine: Engine,
+    work: Callable[[Transaction], Awaitable[T]],
+    *,
+    isolation: Isolation = "read_committed",
+    writer: bool = False,
+) -> T:
     """What `work` gives, all of it written or nothing.
 
     Args:
+        isolation, writer: of a transaction of its own; a `writer` may take at its first call what writing needs.
         work: the writes; begun anew where the database chose them to end a deadlock, but for those of the caller's own transaction.
     """
     if caller.transaction is not None:
         return await work(caller.transaction)
     for _ in range(MOST_COLLISIONS):
         try:
-            return await _committed(engine, work)
+            return await _committed(engine, work, isolation, writer=writer)
         except StaleSnapshot:
             continue
-    return await _committed(engine, work)
+    return await _committed(engine, work, isolation, writer=writer)
 
 
 @contextmanager
@@ -44,8 +52,8 @@ def placed(places: Sequence[int], of: int) -> Iterator[None]:
         raise
 
 
-async def _committed(engine: Engine, work: Callable[[Transaction], Awaitable[T]]) -> T:
-    transaction = await engine.begin()
+async def _committed(engine: Engine, work: Callable[[Transaction], Awaitable[T]], isolation: Isolation, *, writer: bool) -> T:
+    transaction = await engine.begin(isolation, unit=writer)
     try:
         answer = await work(transaction)
     except BaseException:

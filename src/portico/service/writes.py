@@ -220,15 +220,20 @@ class Writes:
             raise DocumentNotFound("There is no such document.")
         return cast("Document", answer)
 
-    def prepared_change(self, caller: Caller, name: str, key: tuple[object, ...], fields: Body, etag: str | None) -> tuple[WritePlan, Call]:
+    def prepared_change(
+        self, caller: Caller, name: str, key: tuple[object, ...], fields: Body, etag: str | None, wish: ast.Query = EVERY_FIELD
+    ) -> tuple[WritePlan, Call]:
         """The plan and the call that change one document, checked but not run. `key` holds typed values. Passwords were hashed."""
         context = self._plans.context(caller, self.writable(caller, name), Permission.UPDATE)
-        plan = self._change_plan(caller, context, tuple(fields), conditional=etag is not None)
+        plan = self._change_plan(caller, context, tuple(fields), conditional=etag is not None, wish=wish)
         return plan, Call(plan.change_values(key, etag, fields, caller), caller.scope, caller.actor)
 
-    def _change_plan(self, caller: Caller, context: Context, names: tuple[str, ...], *, conditional: bool) -> WritePlan:
+    def _change_plan(
+        self, caller: Caller, context: Context, names: tuple[str, ...], *, conditional: bool, wish: ast.Query = EVERY_FIELD
+    ) -> WritePlan:
         collection = context.collection
-        found = self._plans.find(caller, collection, "update", (names, conditional))
+        shape = (names, conditional) if wish is EVERY_FIELD else (names, conditional, wish)
+        found = self._plans.find(caller, collection, "update", shape)
         if found is not None:
             return cast("WritePlan", found)
         key, coercers = self._plans.key_parameters(collection, 0)
@@ -240,12 +245,12 @@ class Writes:
             raise InvalidParameter("The body changes nothing.", hint="Name at least one field.")
         query = tenancy.change(
             collection, writer.assignments, context.rule, key=key, predicate=all_of(filters), etag=etag,
-            answer=self._plans.visible(context), audit=context.audit, versioned=context.versioned,
+            answer=self._plans.visible(context, wish), audit=context.audit, versioned=context.versioned,
             belongs=context.belongs,
             references=self._plans.references(context, writer.assignments),
         )  # fmt: skip
         plan = WritePlan(self._plans.compile(context, "update", query), collection, writer, coercers, (), filter_coercers)
-        self._plans.keep(caller, collection, "update", (names, conditional), plan)
+        self._plans.keep(caller, collection, "update", shape, plan)
         return plan
 
     async def update_where(
@@ -258,14 +263,14 @@ class Writes:
             answer: give the changed documents. wish: of each, what it selects.
         """
         fields = object_body(body)
-        query = _only_filter(asked.parse())
+        query = only_filter(asked.parse())
         if self._plans.collection(name).security.passwords:
             fields = await self.conceal(caller, name, fields, Permission.UPDATE)
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
             collection = self.writable(caller, name)
             context = self._plans.context(caller, collection, Permission.UPDATE)
-            predicate, coercers, values = self._where(context, query, asked, most)
+            predicate, coercers, values = self.where(context, query, asked, most)
             writer = change_writer(collection, context.access, tuple(fields), caller.scope, self._plans.limits, len(values))
             if not writer.assignments:
                 raise InvalidParameter("The body changes nothing.", hint="Name at least one field.")
@@ -317,12 +322,12 @@ class Writes:
         self, caller: Caller, name: str, asked: Asked, *, most: int | None, answer: bool, wish: ast.Query = EVERY_FIELD
     ) -> Changed:
         """Delete every document that matches; arguments as in `update_where`."""
-        query = _only_filter(asked.parse())
+        query = only_filter(asked.parse())
 
         def prepare() -> tuple[Plan, tuple[object, ...]]:
             collection = self.writable(caller, name)
             context = self._plans.context(caller, collection, Permission.DELETE)
-            predicate, coercers, values = self._where(context, query, asked, most)
+            predicate, coercers, values = self.where(context, query, asked, most)
             cascades = tenancy.cascades_of(collection, self._plans.collections(), self._plans.audited)
             delete = tenancy.delete(
                 collection, context.rule, predicate=predicate, limit=_limit(coercers, most),
@@ -336,7 +341,7 @@ class Writes:
 
     # --- shared ----------------------------------------------------------------------------------------------------------
 
-    def _where(
+    def where(
         self, context: Context, query: ast.Query, asked: Asked, most: int | None
     ) -> tuple[Predicate, tuple[Coercer, ...], tuple[object, ...]]:
         """A filter-wide change's condition with its values; the most that may match comes last."""
@@ -362,7 +367,8 @@ def _limit(coercers: tuple[Coercer, ...], most: int | None) -> Parameter | None:
     return Parameter(len(coercers), Special.COUNT) if most is not None else None
 
 
-def _only_filter(query: ast.Query) -> ast.Query:
+def only_filter(query: ast.Query) -> ast.Query:
+    """The query of a change of many documents, which has a filter. Raises InvalidParameter."""
     if query.filter is None:
         raise InvalidParameter("A change of many documents needs a filter.", hint="Add one, such as ?status=eq.draft.")
     return query

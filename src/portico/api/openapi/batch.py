@@ -15,7 +15,7 @@ def batch_call() -> Json:
         "type": "object",
         "properties": {"op": {"enum": list(_OPERATIONS)}, "collection": {"type": "string"}},
         "required": ["op", "collection"],
-        "description": f"With the members of its kind: `id`, `document`, `documents`, `changes`, `filter`, `if_match`, … {_REFERENCE}",
+        "description": f"With the members of its kind, such as `id`, `document`, `changes`, `filter`, `include`. {_REFERENCE}",
     }
     body: Json = {
         "type": "object",

@@ -62,9 +62,9 @@ def all_documents(described: Described, tag: str, *, filters: bool = True) -> Js
         calls["post"] = _call(
             f"Create one or many {tag}, all or none", tag,
             _written(described, upserts=filters), _WRITE_ERRORS, body=described.body("Create", many=True),
-            parameters=[*SAFE, *((_ON_CONFLICT, _COLUMNS) if filters else ())],
+            parameters=[*SAFE, *((*_ANSWERED, _ON_CONFLICT, _COLUMNS) if filters else ())],
         )  # fmt: skip
-    affected = [*_filters(described), *SAFE]
+    affected = [*_filters(described), *_ANSWERED, *SAFE]
     if Permission.UPDATE in described.permissions and filters:
         calls["patch"] = _call(
             f"Change every one of {tag} that matches",
@@ -82,22 +82,22 @@ def all_documents(described: Described, tag: str, *, filters: bool = True) -> Js
 def one_document(described: Described, tag: str) -> Json:
     """`GET PUT PATCH DELETE` on a document's path."""
     calls: Json = {}
-    found = {"200": _answer("The document", described.document)}
+    found = {"200": _answer("The document", described.selected)}
     read: Json = {"200": _answer("The document", described.selected), "304": {"description": "Not modified"}}
     condition = [_header("If-Match", "The ETag that the document must have."), *SAFE]
+    changed = [*condition, *_ANSWERED]
     if Permission.READ in described.permissions:
         fresh = [
             _header("If-None-Match", "An ETag: 304 where the document still has it."),
-            _parameter("select", "Fields, by commas."),
-            _parameter("include", _INCLUDE),
+            *_ANSWERED,
         ]
         calls["get"] = _call(f"Get one of {tag}", tag, read, _READ_ERRORS, parameters=fresh)
     if described.collection.read_only:
         return calls
     if Permission.UPDATE in described.permissions:
         errors = (*_WRITE_ERRORS, 412)
-        calls["patch"] = _call(f"Change one of {tag}", tag, found, errors, body=described.body("Change"), parameters=condition)
-        calls["put"] = _call(f"Replace one of {tag}", tag, found, errors, body=described.body("Create"), parameters=condition)
+        calls["patch"] = _call(f"Change one of {tag}", tag, found, errors, body=described.body("Change"), parameters=changed)
+        calls["put"] = _call(f"Replace one of {tag}", tag, found, errors, body=described.body("Create"), parameters=changed)
     if Permission.DELETE in described.permissions:
         gone: Json = {"204": {"description": "Deleted"}}
         calls["delete"] = _call(f"Delete one of {tag}", tag, gone, (*_WRITE_ERRORS, 412), parameters=condition)
@@ -166,10 +166,11 @@ def version_calls(described: Described, tag: str) -> dict[str, Json]:
 
 
 def _written(described: Described, *, upserts: bool) -> Json:
-    documents: Json = {"type": "array", "items": described.document}
-    made: Json = {"201": _answer("What was created", {"oneOf": [described.document, documents]})}
+    document = described.selected if upserts else described.document
+    documents: Json = {"type": "array", "items": document}
+    made: Json = {"201": _answer("What was created", {"oneOf": [document, documents]})}
     if upserts:
-        made["200"] = _answer("What was merged, where nothing was created", {"oneOf": [described.document, documents, {"type": "null"}]})
+        made["200"] = _answer("What was merged, where nothing was created", {"oneOf": [document, documents, {"type": "null"}]})
     return made
 
 
@@ -221,7 +222,7 @@ def _page(described: Described) -> Json:
 
 def _affected(described: Described) -> Json:
     count: Json = {"type": "object", "properties": {"count": {"type": "integer"}}}
-    return {"200": _answer("How many, or the documents", {"oneOf": [count, {"type": "array", "items": described.document}]})}
+    return {"200": _answer("How many, or the documents", {"oneOf": [count, {"type": "array", "items": described.selected}]})}
 
 
 def _query(described: Described) -> list[Json]:
@@ -266,6 +267,7 @@ SAFE = (
 """Headers that every write takes."""
 
 
+_ANSWERED = (_parameter("select", "Fields and relations of what is answered, by commas."), _parameter("include", _INCLUDE))
 _ON_CONFLICT = _parameter(
     "on_conflict", "Unique fields by commas, which decide whether a document is there already; the key where it is left out."
 )

@@ -8,6 +8,7 @@ from portico.api.rest import writes as changing
 from portico.api.rest.description import describe
 from portico.api.rest.names import DEFAULT_PROFILE, collection_name, profile_of
 from portico.errors import MethodNotAllowed, RouteNotFound
+from portico.service.answers import Answers
 from portico.service.authenticate import Authenticator
 from portico.service.caller import Caller
 from portico.service.documents import Documents
@@ -25,7 +26,7 @@ class Rest:
     """Handlers of PostgREST's wire. Each answers its exchange; errors are raised to the dispatcher.
 
     Args:
-        documents, writes, upserts, functions, explanations: the service's pipelines.
+        documents, writes, upserts, answers, functions, explanations: the service's pipelines.
         schemas: what a caller may know of. authenticator: says who calls.
     """
 
@@ -34,16 +35,16 @@ class Rest:
         documents: Documents,
         writes: Writes,
         upserts: Upserts,
+        answers: Answers,
         functions: Functions,
         explanations: Explanations,
         schemas: Schemas,
         authenticator: Authenticator,
     ) -> None:
         self._documents = documents
-        self._writes = writes
         self._functions = functions
         self._explanations = explanations
-        self._creating = changing.Creating(writes, upserts)
+        self._creating = changing.Creating(writes, upserts, answers)
         self._schemas = schemas
         self._authenticator = authenticator
 
@@ -76,9 +77,9 @@ class Rest:
             case "PUT":
                 await changing.put(exchange, caller, self._documents.plans.collection(name), self._creating)
             case "PATCH":
-                await changing.change(exchange, caller, self._documents.plans.collection(name), self._writes)
+                await changing.change(exchange, caller, self._documents.plans.collection(name), self._creating)
             case "DELETE":
-                await changing.delete(exchange, caller, name, self._writes)
+                await changing.delete(exchange, caller, name, self._creating)
             case "OPTIONS":
                 allowed = _READ_ONLY if self._schemas.known(caller.identity, name).read_only else _METHODS
                 await exchange.answer(200, b"", (b"allow", ", ".join(allowed).encode()))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
 from portico.api import creating
 from portico.api.exchange import Exchange
+from portico.api.included import included, split
 from portico.api.rest.bodies import rows_body
 from portico.api.rest.media import Media, accepted
 from portico.api.rest.preferences import Preferences, preferences
@@ -19,23 +20,27 @@ from portico.errors import InvalidJson, InvalidParameter, TooManyAffected
 from portico.model.collection import Collection
 from portico.model.page import Changed, Document
 from portico.query import ast
-from portico.service.caller import EVERY_FIELD, Asked, Caller
+from portico.service.answers import Answers, Included, anything
+from portico.service.caller import EVERY_FIELD, KEY_ALONE, Asked, Caller
 from portico.service.conflicts import OnConflict
 from portico.service.upserts import Upserts
 from portico.service.validate import same_key_value
 from portico.service.writes import Writes
 from portico.syntax import postgrest
 
-_NOT_FILTERS = frozenset({"select", "columns", "on_conflict"})
+_SELECT = frozenset({"select"})
+_PARAMETERS = frozenset({"columns", "on_conflict"})
+_NOT_FILTERS = _SELECT | _PARAMETERS
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a write shall answer."""
+    """What a write shall answer; `included` where that is more than fields of its own."""
 
     preferences: Preferences
     media: Media
     query: ast.Query
+    included: Included | None = None
 
     @property
     def shown(self) -> bool:
@@ -49,12 +54,23 @@ def wish_of(exchange: Exchange) -> Wish:
     media = accepted(exchange.headers.get(b"accept"))
     if wishes.returned != "representation":
         return Wish(wishes, media, EVERY_FIELD)
-    select = exchange.parameters({"select"})
-    parsed = postgrest.parse(select.items(), allowed=frozenset({"select"}))
+    parsed = postgrest.parse(exchange.parameters(_SELECT).items(), allowed=_SELECT)
     for item in parsed.query.select or ():
         if isinstance(item, ast.Selected) and item.aggregate is not None:
             raise InvalidParameter("A write answers rows, and no groups of them.", details={"parameter": "select"})
-    return Wish(wishes, media, ast.Query(select=parsed.query.select, own_moments=True))
+    query = ast.Query(select=parsed.query.select, own_moments=True)
+    if not any(isinstance(item, ast.Embed) for item in query.select or ()):
+        return Wish(wishes, media, query)
+    _, included = split(exchange, _PARAMETERS, _SELECT)
+    assert included is not None, "there is a select"
+    approve = _approve_one if media.single else anything
+    return Wish(wishes, media, KEY_ALONE, replace(included, query=replace(included.query, own_moments=True), approve=approve))
+
+
+def _approve_one(count: int) -> None:
+    """Raise NotExactlyOne, so that nothing is committed."""
+    if count != 1:
+        raise not_one(count)
 
 
 # --- create and upsert ---------------------------------------------------------------------------------------------------
@@ -62,13 +78,27 @@ def wish_of(exchange: Exchange) -> Wish:
 
 @dataclass(frozen=True, slots=True)
 class Creating:
-    """The pipelines of creates and upserts."""
+    """The pipelines of creates and upserts, and what reads their answers."""
 
     writes: Writes
     upserts: Upserts
+    answers: Answers
 
     async def make(self, caller: Caller, name: str, rows: Sequence[object], asked: creating.Asked, wish: Wish) -> list[Document | None]:
         """Create or upsert the rows, all or none; None for one that was there and left as it is."""
+        if wish.included is None:
+            return await self._written(caller, name, rows, asked, wish)
+        return await self.answers.of_created(caller, name, wish.included, lambda inside: self._written(inside, name, rows, asked, wish))
+
+    async def put(self, caller: Caller, name: str, row: object, wish: Wish) -> list[Document | None]:
+        """Upsert the one row."""
+
+        async def write(inside: Caller) -> list[Document | None]:
+            return [await self.upserts.upsert(inside, name, row, OnConflict("merge"), wish=wish.query)]
+
+        return await (write(caller) if wish.included is None else self.answers.of_created(caller, name, wish.included, write))
+
+    async def _written(self, caller: Caller, name: str, rows: Sequence[object], asked: creating.Asked, wish: Wish) -> list[Document | None]:
         if asked.how is not None:
             return await self.upserts.upsert_all(caller, name, rows, asked.how, asked.members, wish=wish.query)
         bodies = self.upserts.chosen(caller, name, rows, asked.members).bodies
@@ -80,8 +110,9 @@ class Creating:
 async def create(exchange: Exchange, caller: Caller, collection: Collection, pipelines: Creating) -> None:
     """Create one document, or an array of them, all or none; upsert them where a resolution is asked for."""
     name = collection.name
-    exchange.takes(*_NOT_FILTERS)
     wish = wish_of(exchange)
+    if wish.included is None or included(exchange, _PARAMETERS, _SELECT) is None:
+        exchange.takes(*_NOT_FILTERS)
     asked = creating.read(exchange.parameters(creating.PARAMETERS), wish.preferences.given)
     rows = rows_of(await rows_body(exchange, collection.by_name), alike=asked.members.columns is None)
     if wish.shown and wish.media.single and len(rows) != 1:
@@ -106,7 +137,7 @@ async def put(exchange: Exchange, caller: Caller, collection: Collection, pipeli
     for field in key:
         if field.name not in row or not same_key_value(field, named[field.name], row[field.name]):
             raise KeyMismatch("Payload values do not match URL in primary key column(s)", details={"field": field.name})
-    made = [await pipelines.upserts.upsert(caller, name, row, OnConflict("merge"), wish=wish.query)]
+    made = await pipelines.put(caller, name, row, wish)
     await _created(exchange, made, wish, upserted=True, quiet=204)
 
 
@@ -170,37 +201,51 @@ def _location(name: str, key: tuple[str, ...], document: Document) -> tuple[tupl
 # --- change and delete ---------------------------------------------------------------------------------------------------
 
 
-async def change(exchange: Exchange, caller: Caller, collection: Collection, writes: Writes) -> None:
+async def change(exchange: Exchange, caller: Caller, collection: Collection, pipelines: Creating) -> None:
     """Change every document that matches."""
     wish, asked = wish_of(exchange), _filtered(exchange)
     body = await rows_body(exchange, collection.by_name, csv=False)
     columns = creating.read(exchange.parameters({"columns"}), {}).members.columns
     if columns is not None and isinstance(body, dict):
         body = {field: value for field, value in body.items() if field in columns}
+
+    async def write(inside: Caller) -> Changed:
+        return await pipelines.writes.update_where(
+            inside, collection.name, asked, body, most=_most(wish), answer=wish.shown, wish=wish.query
+        )
+
     try:
-        changed = await writes.update_where(caller, collection.name, asked, body, most=_most(wish), answer=wish.shown, wish=wish.query)
+        if wish.included is None:
+            changed = await write(caller)
+            shown = changed.count
+        else:
+            changed, shown = await pipelines.answers.of_changed(caller, collection.name, wish.included, write)
     except TooManyAffected as error:
         raise _single_error(wish, error) from error
-    await _answer_change(exchange, changed, wish, offset_of_range=True)
+    await _answer_change(exchange, changed, wish, shown, offset_of_range=True)
 
 
-async def delete(exchange: Exchange, caller: Caller, name: str, writes: Writes) -> None:
+async def delete(exchange: Exchange, caller: Caller, name: str, pipelines: Creating) -> None:
     """Delete every document that matches."""
     wish, asked = wish_of(exchange), _filtered(exchange)
     try:
-        changed = await writes.delete_where(caller, name, asked, most=_most(wish), answer=wish.shown, wish=wish.query)
+        if wish.included is None:
+            changed = await pipelines.writes.delete_where(caller, name, asked, most=_most(wish), answer=wish.shown, wish=wish.query)
+            shown = changed.count
+        else:
+            changed, shown = await pipelines.answers.of_deleted(caller, name, asked, wish.included, most=_most(wish))
     except TooManyAffected as error:
         raise _single_error(wish, error) from error
-    await _answer_change(exchange, changed, wish, offset_of_range=False)
+    await _answer_change(exchange, changed, wish, shown, offset_of_range=False)
 
 
-async def _answer_change(exchange: Exchange, changed: Changed, wish: Wish, *, offset_of_range: bool) -> None:
+async def _answer_change(exchange: Exchange, changed: Changed, wish: Wish, shown: int, *, offset_of_range: bool) -> None:
     wishes = wish.preferences
     total = changed.count if wishes.count is not None else None
     told = content_range(0, changed.count if offset_of_range else 0, total)
     headers = (told, VARY, *wishes.applied("return", "count", "max-affected"))
     if wish.shown:
-        await exchange.answer(200, body_of(changed.body or "[]", changed.count, wish.media), wish.media.header, *headers)
+        await exchange.answer(200, body_of(changed.body or "[]", shown, wish.media), wish.media.header, *headers)
     else:
         await exchange.answer(204, b"", *headers)
 
@@ -224,7 +269,8 @@ def _filtered(exchange: Exchange) -> Asked:
     for name, _ in postgrest.decode_pairs(raw):
         if name in CLAUSES - _NOT_FILTERS:
             raise InvalidParameter(f"A change takes no parameter {name!r}.", details={"parameter": name})
-    parsed = postgrest.parse(postgrest.decode_pairs(raw), reserved=_NOT_FILTERS, allowed=frozenset())
-    if parsed.query.filter is None:
+    # What is asked of a relation is told from a filter by the select alone, so that one that may have relations is read.
+    asked, _ = split(exchange, _PARAMETERS, _SELECT) if b"(" in raw or b"%28" in raw else split(exchange, _NOT_FILTERS, frozenset())
+    if asked.parse().filter is None:
         raise FilterRequired(f"{exchange.method} requires a filter", hint="Add one that holds for what is meant, such as ?id=gte.0.")
-    return Asked(parsed.query, parsed.values, lambda: parsed.query)
+    return asked

@@ -32,7 +32,7 @@ from portico.query.scoped import (
     SharedRule,
 )
 
-_Manner = Literal["alone", "impatient", "together", "counted", "planned", "locking", "by_keys"]
+_Manner = Literal["alone", "impatient", "together", "counted", "planned", "locking", "by_keys", "each"]
 
 
 @dataclass(slots=True)
@@ -75,6 +75,10 @@ class PostgresPlan:
         """The statement of several changes by key. The transaction around it sets the scope."""
         return self._statement(kind, "by_keys")
 
+    def each(self, kind: str) -> Statement:
+        """The statement of several reads by key that differ in their keys alone."""
+        return self._statement(kind, "each")
+
     def together(self, kind: str) -> Statement:
         """The statement of several calls whose scopes are all of this kind."""
         return self._statement(kind, "together")
@@ -114,6 +118,8 @@ class PostgresPlan:
             counted = Count(query.query, query.rule, query.embedded)
             return reads.count(counted, kind) if manner == "counted" else reads.matching(counted, kind)
         match query:
+            case GetByKey() if manner == "each":
+                return reads.get_each(query, kind)
             case GetByKey():
                 return reads.get_many(query, kind) if many else reads.get(query, kind)
             case ListPage():

@@ -131,10 +131,12 @@ async def run_joint(connection: Connection, plan: PostgresPlan, calls: Sequence[
 
 
 async def run_together(connection: Connection, plan: PostgresPlan, calls: Sequence[Call], timeout: float | None) -> list[Answer]:
-    """Several creates, or several changes by key, of one caller: by one statement where that is right. Raises the first error."""
+    """Several creates, changes by key or reads by key of one caller: by one statement where that is right. Raises the first error."""
     if isinstance(plan.query, Create):
         return await create_together(connection, plan, calls, timeout)
-    assert isinstance(plan.query, Change), "reads and deletes are not run together"
+    if isinstance(plan.query, GetByKey):
+        return await get_together(connection, plan, plan.query, calls, timeout)
+    assert isinstance(plan.query, Change), "deletes are not run together"
     if plan.query.versioned or len(calls) == 1:
         return [await run_at(place, connection, plan, calls, timeout) for place in range(len(calls))]
     return await change_together(connection, plan, plan.query, calls, timeout)
@@ -160,6 +162,16 @@ async def change_together(
             answers[place] = changed(query, [row], calls[place])
         except PorticoError as error:
             raise at_place(error, place, calls) from error.__cause__
+    return answers
+
+
+async def get_together(
+    connection: Connection, plan: PostgresPlan, query: GetByKey, calls: Sequence[Call], timeout: float | None
+) -> list[Answer]:
+    """Several reads by key in one statement; None for a document that is not there."""
+    answers: list[Answer] = [None] * len(calls)
+    for row in await fetch(connection, plan, plan.each(calls[0].scope.kind), calls, timeout):
+        answers[row["n"] - 1] = document(row, query, calls[0].scope)
     return answers
 
 

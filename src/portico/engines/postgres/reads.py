@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -121,6 +121,20 @@ class Reads:
         calls = Source(parameters_of(plan), kind)
         found = self._get(plan, calls.frame)
         return statement(sa.select(calls.table.c.n, *self._document(plan, found)).select_from(calls.ready, calls.table, found))
+
+    def get_each(self, plan: GetByKey, kind: str) -> Statement:
+        """The statement of one caller's reads that differ in their keys: rows (n, body, etag, tenant), none for a key that is not there."""
+        ready, frame = alone(kind)
+        names = [f"v{parameter.index}" for parameter in plan.key]
+        unnested = sa.func.unnest(*(each(parameter) for parameter in plan.key))
+        keys = unnested.table_valued(*names, with_ordinality="n").render_derived(name="q")
+
+        def bind(parameter: Parameter) -> Any:
+            return typed(keys.c[f"v{parameter.index}"], parameter.type, many=False) if parameter in plan.key else plain(parameter)
+
+        frame = among(plan.embedded, replace(frame, bind=bind, outer=(ready, keys)))
+        found = self._get(plan, frame)
+        return statement(sa.select(keys.c.n, *self._document(plan, found)).select_from(ready, keys, found), parameters_of(plan))
 
     # --- a page ----------------------------------------------------------------------------------------------------------
 

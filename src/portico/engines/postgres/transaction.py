@@ -87,9 +87,9 @@ class PostgresTransaction:
             return await self._guarded(run_alone(self._connection, cast("PostgresPlan", plan), call, timeout))
 
     async def run_all(self, plan: Compiled, calls: Sequence[Call], *, timeout: float | None = None) -> Sequence[Answer]:
-        """Run the calls of one create or change plan by one statement where that is right, else one after the other."""
+        """Run the calls of one plan by one statement where that is right, else one after the other."""
         async with self._turn:
-            self._wrote = True
+            self._wrote = self._wrote or plan.writes
             await self._guarded(self._scoped(calls[0].scope))
             return await self._guarded(run_together(self._connection, cast("PostgresPlan", plan), calls, timeout))
 
