@@ -178,7 +178,8 @@ class Query:
     """A read: what to answer, of which documents, in which order, how many.
 
     `select` None is every visible field. `limit`, `offset` and `cursor` are values too, so their slots stand here.
-    `own_moments` asks for datetimes in PostgreSQL's own form, in related documents as well.
+    `zone` asks for datetimes in PostgreSQL's own form in that time zone (an IANA name), in related documents as well; values that name
+    no offset are read in it. None is Portico's own form, in UTC.
     """
 
     select: tuple[Selected | Embed, ...] | None = None
@@ -188,7 +189,7 @@ class Query:
     offset: Slot | None = None
     cursor: Slot | None = None
     count: CountMode | None = None
-    own_moments: bool = False
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

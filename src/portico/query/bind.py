@@ -29,6 +29,7 @@ from portico.query.conditions import TEXT, FilterBinder, Parameters, group
 from portico.query.cursor import CursorState, cursor_coercer
 from portico.query.includes import Includes, embeds_of, names_of
 from portico.query.limits import DEFAULT_LIMITS, Limits
+from portico.query.moments import UTC
 from portico.query.names import Names, Resolve, cast_type
 
 BIGINT = FieldType(Base.BIGINT)
@@ -59,25 +60,32 @@ def bind(
         UnknownRelation, AmbiguousRelation: an include does not say which documents. Forbidden: they are not the caller's to read.
         WrongType, OutOfRange: an operator does not apply to a type, or the request is too large.
     """
-    parameters = Parameters(first)
+    parameters = Parameters(first, query.zone if query.zone != UTC else None)
     includes = Includes(parameters, limits, resolve)
-    binder = _QueryBinder(parameters, FilterBinder(parameters, limits), limits, includes, query.own_moments)
+    binder = _QueryBinder(parameters, FilterBinder(parameters, limits), limits, includes, query.zone)
     names = Names(collection, hidden | collection.security.hidden)
     bound = binder.bind(query, names, cursor=cursor)
     return Bound(bound, tuple(parameters.sources), tuple(parameters.coercers))
 
 
 def bind_filter(
-    node: ast.Node, collection: Collection, *, hidden: frozenset[str] | None = frozenset(), limits: Limits = DEFAULT_LIMITS, first: int = 0
+    node: ast.Node,
+    collection: Collection,
+    *,
+    hidden: frozenset[str] | None = frozenset(),
+    limits: Limits = DEFAULT_LIMITS,
+    first: int = 0,
+    zone: str | None = None,
 ) -> BoundFilter:
     """Resolve a filter alone (row filters, filter-wide changes).
 
     Args:
         node: the filter. hidden: as in `bind`; None hides nothing, for filters that the operator wrote. limits, first: as in `bind`.
+        zone: the time zone of datetimes that name no offset; None is UTC.
     Raises:
         as `bind`.
     """
-    parameters = Parameters(first)
+    parameters = Parameters(first, zone if zone != UTC else None)
     unseen = frozenset[str]() if hidden is None else hidden | collection.security.hidden
     predicate = FilterBinder(parameters, limits).bind(node, Names(collection, unseen))
     return BoundFilter(predicate, tuple(parameters.sources), tuple(parameters.coercers))
@@ -94,7 +102,7 @@ class _QueryBinder:
     filters: FilterBinder
     limits: Limits
     includes: Includes
-    own_moments: bool
+    zone: str | None
 
     def bind(
         self, query: ast.Query, names: Names, *, cursor: CursorState | None = None, depth: int = 0, relation: Relation | None = None
@@ -123,7 +131,7 @@ class _QueryBinder:
             else:
                 outputs.append(_output(item, names))
         _refuse_duplicates(outputs)
-        return tuple(_in_own_form(output) for output in outputs) if self.own_moments else tuple(outputs)
+        return tuple(outputs) if self.zone is None else tuple(_in_zone(output, self.zone) for output in outputs)
 
     def _filter(self, query: ast.Query, names: Names, required: list[Predicate]) -> Predicate | None:
         """The level's own filter, and the related documents that its includes require."""
@@ -176,7 +184,7 @@ class _QueryBinder:
         if any(isinstance(output, Embedded) and output.query.outputs for output in outputs):
             raise InvalidRequest("A select with aggregates cannot include relations.")
         groups = [output.target for output in outputs if isinstance(output, Output) and not output.aggregate]
-        asked = [(_sort_target(item.path, names), item) for item in query.order]
+        asked = [(_zoned(_sort_target(item.path, names), self.zone), item) for item in query.order]
         for target, item in asked:
             if target not in groups or item.relation is not None:
                 raise InvalidRequest(
@@ -254,11 +262,16 @@ def _output(item: ast.Selected, names: Names) -> Output:
     return Output(name, target, item.aggregate, cast)
 
 
-def _in_own_form(output: Output | Embedded) -> Output | Embedded:
-    """An answered member, its datetime in PostgreSQL's own form."""
-    if isinstance(output, Embedded) or output.target.type.base is not Base.DATETIME:
-        return output
-    return replace(output, target=replace(output.target, own_moment=True))
+def _in_zone(output: Output | Embedded, zone: str) -> Output | Embedded:
+    """An answered member, its datetime as PostgreSQL shows it in a time zone."""
+    return output if isinstance(output, Embedded) else replace(output, target=_zoned(output.target, zone))
+
+
+def _zoned(target: Target, zone: str | None) -> Target:
+    field = target.field
+    made = target.cast and not target.steps and field is not None and field.type.base is Base.DATETIME and not field.type.array
+    shown = target.type.base is Base.DATETIME or (made and target.type.base in {Base.TEXT, Base.DATE})
+    return replace(target, zone=zone) if shown and zone is not None else target
 
 
 def _output_target(path: ast.Path, field: Field) -> Target:

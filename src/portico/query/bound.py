@@ -51,7 +51,8 @@ class Target:
             Inside JSON a value of another JSON type than the compared one is unknown (NULL), and so is JSON's own null; numbers
             compare as IEEE doubles. `json` is compared as a whole. Sort keys inside JSON have the type `json` or, as text, `text`.
         element: the place is relative to the element of an `elem_match`, not to the document.
-        own_moment: a datetime that is answered in PostgreSQL's own form (``2025-08-20T08:10:48.1+00:00``), whatever the engine.
+        zone: a datetime, or a text or date made of one, is answered as PostgreSQL shows it in this time zone
+            (``2025-08-20T10:10:48.1+02:00``), whatever the engine.
         within: the place is in the related document of this to-one relation; NULL where there is none.
     """
 
@@ -61,7 +62,7 @@ class Target:
     as_text: bool = False
     cast: bool = False
     element: bool = False
-    own_moment: bool = False
+    zone: str | None = None
     within: Embedded | None = None
 
     @property

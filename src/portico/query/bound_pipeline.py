@@ -169,10 +169,14 @@ Step = Filtered | Computed | Grouped | Unwound | Related | Cut
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of the answered object: a value, or an object of members."""
+    """A member of the answered object: a value, or an object of members.
+
+    `zone` is said of a datetime that is answered as PostgreSQL shows it in this time zone.
+    """
 
     name: str
     value: Column | tuple[Member, ...]
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from portico.query.ast import Operator, Written
 from portico.query.bound import Coercer, Comparison, Conjunction, Disjunction, Negation, Parameter, Predicate, Related, Special, Target
 from portico.query.coerce import json_coercer, many_coercer, parse_json_text, read_json_text, read_text, text_coercer
 from portico.query.limits import Limits
+from portico.query.moments import with_offset
 from portico.query.names import Names
 from portico.query.patterns import check, fold
 
@@ -40,17 +41,27 @@ _TEXT_BASES = frozenset({Base.TEXT, Base.STRING, Base.NATIVE})
 
 @dataclass(slots=True)
 class Parameters:
-    """The parameters bound so far, in order; `first` is the index of the first (others of the call stand before it)."""
+    """The parameters bound so far, in order; `first` is the index of the first (others of the call stand before it).
+
+    Datetimes that name no offset are read in `zone`, where that is said.
+    """
 
     first: int = 0
+    zone: str | None = None
     sources: list[int] = field(default_factory=list)
     coercers: list[Coercer] = field(default_factory=list)
 
     def add(self, source: int, kind: FieldType | Special, coercer: Coercer, *, many: bool = False) -> Parameter:
         """A new parameter, read from the raw value `source` (-1: none) by `coercer`."""
+        if self.zone is not None and isinstance(kind, FieldType) and kind.base is Base.DATETIME:
+            coercer = _in_zone(coercer, self.zone)
         self.sources.append(source)
         self.coercers.append(coercer)
         return Parameter(self.first + len(self.sources) - 1, kind, many)
+
+
+def _in_zone(coercer: Coercer, zone: str) -> Coercer:
+    return lambda raw: coercer(with_offset(raw, zone))
 
 
 @dataclass(slots=True)

@@ -54,7 +54,7 @@ def as_pipeline(query: BoundQuery) -> BoundPipeline:
             cast = Column(f"t{place}", plain_type(output.cast))
             casts.append((cast, Calculation("cast", (found,), cast.type)))
             found = cast
-        members.append(Member(output.name, found))
+        members.append(Member(output.name, found, output.target.zone if found.type.base is Base.DATETIME else None))
     order = tuple(Key(named[item.target], item.descending, item.nulls_first) for item in query.order)
     steps: list[Step] = [Grouped(tuple(keys), tuple(results), (), always=not keys)]
     if casts:

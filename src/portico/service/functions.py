@@ -13,6 +13,7 @@ from portico.catalog.catalog import Catalog
 from portico.engines.base import Call, Compiled, Engine
 from portico.errors import Conflict, Forbidden, NotFound
 from portico.model.collection import Collection, Security
+from portico.model.field import Base
 from portico.model.function import Argument, Function, NamedFunction
 from portico.model.identity import Identity, Permission
 from portico.model.page import Page
@@ -20,6 +21,7 @@ from portico.query.bind import bind
 from portico.query.bound import Parameter
 from portico.query.coerce import json_coercer, text_coercer
 from portico.query.limits import Limits
+from portico.query.moments import UTC, with_offset
 from portico.query.scoped import CallFunction
 from portico.service.authorize import effective, require
 from portico.service.caller import Asked, Caller
@@ -129,8 +131,8 @@ class Functions:
         self._require(caller.identity, name, Permission.UPDATE if function.writes and not manner.read_only else Permission.READ)
         engine = self._engines[named.database]
         assert isinstance(engine, Calling), "only such an engine has told of functions"
-        query, values = self._bound(caller.identity, named, function, given, asked)
-        query = replace(query, read_only=manner.read_only or not function.writes, zone=manner.zone)
+        query, values = self._bound(caller.identity, named, function, given, asked, manner.zone)
+        query = replace(query, read_only=manner.read_only or not function.writes)
         call = Call(values, caller.scope, caller.actor)
         seconds = caller.identity.statement_timeout
         if caller.transaction is None:
@@ -163,7 +165,7 @@ class Functions:
             raise Forbidden(f"The permission {permission.value} on rpc/{name} is not granted.", details=details)
 
     def _bound(
-        self, identity: Identity, named: NamedFunction, function: Function, given: Given, asked: Asked
+        self, identity: Identity, named: NamedFunction, function: Function, given: Given, asked: Asked, zone: str
     ) -> tuple[CallFunction, tuple[object, ...]]:
         result = Collection(
             f"rpc/{named.name}", named.database, function.name, function.columns, (), schema=function.schema, kind="view",
@@ -176,8 +178,9 @@ class Functions:
             if argument.name in given.values:
                 raw = given.values[argument.name]
                 arguments.append((argument.name, Parameter(len(values), argument.type)))
-                values.append(_argument(argument, raw, as_text=given.as_text))
-        return CallFunction(function, tuple(arguments), bound.query, read_only=True), tuple(values)
+                local = zone != UTC and argument.type.base is Base.DATETIME
+                values.append(_argument(argument, with_offset(raw, zone) if local else raw, as_text=given.as_text))
+        return CallFunction(function, tuple(arguments), bound.query, read_only=True, zone=zone), tuple(values)
 
     def _hidden(self, identity: Identity, named: NamedFunction, function: Function) -> frozenset[str]:
         """The columns of a table's rows that the caller may not see. Raises CollectionNotFound, Forbidden as a read of the table does."""

@@ -346,7 +346,7 @@ class Writes:
     ) -> tuple[Predicate, tuple[Coercer, ...], tuple[object, ...]]:
         """A filter-wide change's condition with its values; the most that may match comes last."""
         assert query.filter is not None, "checked when the query was read"
-        bound = bind_filter(query.filter, context.collection, hidden=context.access.hidden, limits=self._plans.limits)
+        bound = bind_filter(query.filter, context.collection, hidden=context.access.hidden, limits=self._plans.limits, zone=query.zone)
         filters, _, coercers = self._plans.row_filters(context, len(bound.sources))
         values = (*bound.values(asked.values), *(coerce(None) for coerce in coercers))
         both = all_of((bound.predicate, *filters))

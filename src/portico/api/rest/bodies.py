@@ -16,6 +16,7 @@ from portico.query.coerce import text_coercer
 from portico.query.csv_text import Record, read_records
 from portico.query.json_text import read_json
 from portico.query.literals import read_array
+from portico.query.moments import UTC, with_offset
 from portico.service.functions import Given
 from portico.service.json_body import parse_json
 from portico.syntax import postgrest
@@ -32,12 +33,28 @@ def media_of(exchange: Exchange) -> bytes:
     return JSON if not media or media.endswith(b"+json") else media
 
 
-async def rows_body(exchange: Exchange, fields: Mapping[str, Field], *, csv: bool = True) -> object:
+async def rows_body(exchange: Exchange, fields: Mapping[str, Field], zone: str, *, csv: bool = True) -> object:
     """The body of a write as JSON would have it: texts of CSV and of forms become what their fields' types make of them.
+
+    Datetimes that name no offset are read in `zone`.
 
     Raises:
         UnsupportedMediaType: it is none of these. InvalidJson: it cannot be read. BodyTooLarge.
     """
+    body = await _rows(exchange, fields, csv=csv)
+    return body if zone == UTC else _in_zone(body, fields, zone)
+
+
+def _in_zone(body: object, fields: Mapping[str, Field], zone: str) -> object:
+    if isinstance(body, list):
+        return [_in_zone(row, fields, zone) for row in body]
+    if not isinstance(body, dict):
+        return body
+    moments = {name for name in body if name in fields and fields[name].type.base is Base.DATETIME}
+    return {name: with_offset(value, zone) if name in moments else value for name, value in body.items()}
+
+
+async def _rows(exchange: Exchange, fields: Mapping[str, Field], *, csv: bool) -> object:
     media = media_of(exchange)
     if media == JSON:
         return await exchange.json()

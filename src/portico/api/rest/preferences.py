@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, Protocol, cast
 
 from portico.api.exchange import Exchange
 from portico.api.rest.refusals import InvalidPreference
 from portico.query.ast import CountMode
+from portico.query.moments import UTC, plain_zone, zone_names
 
 Return = Literal["minimal", "headers-only", "representation"]
 Resolution = Literal["merge-duplicates", "ignore-duplicates"]
 
-_KNOWN: dict[str, re.Pattern[str]] = {
+
+class _Values(Protocol):
+    def fullmatch(self, text: str, /) -> object | None:
+        """Something, where the text is one of them."""
+        ...
+
+
+class _TimeZones:
+    """The names that IANA gives, as PostgreSQL knows them."""
+
+    def fullmatch(self, text: str, /) -> object | None:
+        """Whether there is such a time zone."""
+        return text if text in zone_names() else None
+
+
+_KNOWN: dict[str, _Values] = {
     "resolution": re.compile("merge-duplicates|ignore-duplicates"),
     "missing": re.compile("default|null"),
     "return": re.compile("minimal|headers-only|representation"),
     "count": re.compile("exact|planned|estimated"),
     "tx": re.compile("commit|rollback"),
     "handling": re.compile("strict|lenient"),
-    # The session's time zone is pinned, so that ETags and cursors say the same for everybody.
-    "timezone": re.compile("UTC|Etc/UTC|GMT", re.IGNORECASE),
+    "timezone": _TimeZones(),
     "max-affected": re.compile("[0-9]{1,9}"),
 }
 """The preferences that are understood, with their values, in the order in which they are said to be applied."""
@@ -57,6 +72,12 @@ class Preferences:
     def rollback(self) -> bool:
         """Whether the write is undone once it is answered."""
         return self.given.get("tx") == "rollback"
+
+    @property
+    def zone(self) -> str:
+        """The time zone that datetimes are shown and read in."""
+        given = self.given.get("timezone")
+        return UTC if given is None else plain_zone(given)
 
     @property
     def most(self) -> int | None:

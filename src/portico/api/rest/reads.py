@@ -24,22 +24,22 @@ CLAUSES = frozenset({"select", "order", "limit", "offset"})
 VARY = (b"vary", b"Authorization, apikey, X-API-Key, X-Client-ID, X-User-ID, Accept, Accept-Profile, Prefer, Range")
 
 
-def asked_read(raw: bytes, count: CountMode | None) -> Asked:
-    """A query string as a read, whose datetimes are answered in PostgreSQL's own form."""
+def asked_read(raw: bytes, count: CountMode | None, zone: str) -> Asked:
+    """A query string as a read, whose datetimes are answered in PostgreSQL's own form in a time zone."""
 
     def parse() -> ast.Query:
-        return _as_rest(postgrest.parse(postgrest.decode_pairs(raw), allowed=CLAUSES).query, count)
+        return _as_rest(postgrest.parse(postgrest.decode_pairs(raw), allowed=CLAUSES).query, count, zone)
 
     split = postgrest.template(raw, allowed=CLAUSES)
     if split is None:
         parsed = postgrest.parse(postgrest.decode_pairs(raw), allowed=CLAUSES)
-        query = _as_rest(parsed.query, count)
+        query = _as_rest(parsed.query, count, zone)
         return Asked(query, parsed.values, lambda: query)
-    return Asked(("rest", split[0], count), split[1], parse)
+    return Asked(("rest", split[0], count, zone), split[1], parse)
 
 
-def _as_rest(query: ast.Query, count: CountMode | None) -> ast.Query:
-    return replace(query, count=count, own_moments=True)
+def _as_rest(query: ast.Query, count: CountMode | None, zone: str) -> ast.Query:
+    return replace(query, count=count, zone=zone)
 
 
 async def read(exchange: Exchange, caller: Caller, name: str, documents: Documents, explanations: Explanations) -> None:
@@ -47,7 +47,7 @@ async def read(exchange: Exchange, caller: Caller, name: str, documents: Documen
     wishes = preferences(exchange)
     media = accepted(exchange.headers.get(b"accept"), plans=True)
     rows = asked_rows(exchange.scope["query_string"], exchange.headers, documents.plans.limits)
-    asked = asked_read(rows.bounded, wishes.count)
+    asked = asked_read(rows.bounded, wishes.count, wishes.zone)
     if media.form is Form.PLAN_JSON:
         plan = orjson.dumps(await explanations.explain(caller, name, asked))
         await exchange.answer(200, plan, media.header, VARY, PRIVATE, *wishes.applied("count"))

@@ -40,8 +40,8 @@ async def call(exchange: Exchange, caller: Caller, name: str, functions: Functio
         given = await arguments_body(exchange, whole=any(function.takes_whole for function in known), lists=_lists(known))
     rows = asked_rows(raw, exchange.headers, limits)
     # A guess at how many rows a function gives is worth nothing, so that every count of them is exact.
-    asked = asked_read(rows.bounded, "exact" if wishes.count is not None else None)
-    called = await functions.call(caller, name, given, asked, Manner(reading, "UTC", _check(media, wishes, rows.offset)))
+    asked = asked_read(rows.bounded, "exact" if wishes.count is not None else None, wishes.zone)
+    called = await functions.call(caller, name, given, asked, Manner(reading, wishes.zone, _check(media, wishes, rows.offset)))
     if called.function.returns == "nothing" or (wishes.returned == "minimal" and "return" in wishes.given):
         told = content_range(0, 0, called.page.total)
         await exchange.answer(204, b"", told, VARY, *wishes.applied("return", "count"))

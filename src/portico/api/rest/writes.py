@@ -58,13 +58,13 @@ def wish_of(exchange: Exchange) -> Wish:
     for item in parsed.query.select or ():
         if isinstance(item, ast.Selected) and item.aggregate is not None:
             raise InvalidParameter("A write answers rows, and no groups of them.", details={"parameter": "select"})
-    query = ast.Query(select=parsed.query.select, own_moments=True)
+    query = ast.Query(select=parsed.query.select, zone=wishes.zone)
     if not any(isinstance(item, ast.Embed) for item in query.select or ()):
         return Wish(wishes, media, query)
     _, included = split(exchange, _PARAMETERS, _SELECT)
     assert included is not None, "there is a select"
     approve = _approve_one if media.single else anything
-    return Wish(wishes, media, KEY_ALONE, replace(included, query=replace(included.query, own_moments=True), approve=approve))
+    return Wish(wishes, media, KEY_ALONE, replace(included, query=replace(included.query, zone=wishes.zone), approve=approve))
 
 
 def _approve_one(count: int) -> None:
@@ -114,7 +114,7 @@ async def create(exchange: Exchange, caller: Caller, collection: Collection, pip
     if wish.included is None or included(exchange, _PARAMETERS, _SELECT) is None:
         exchange.takes(*_NOT_FILTERS)
     asked = creating.read(exchange.parameters(creating.PARAMETERS), wish.preferences.given)
-    rows = rows_of(await rows_body(exchange, collection.by_name), alike=asked.members.columns is None)
+    rows = rows_of(await rows_body(exchange, collection.by_name, wish.preferences.zone), alike=asked.members.columns is None)
     if wish.shown and wish.media.single and len(rows) != 1:
         raise not_one(len(rows))
     made = await pipelines.make(caller, name, rows, asked, wish)
@@ -126,8 +126,9 @@ async def create(exchange: Exchange, caller: Caller, collection: Collection, pip
 async def put(exchange: Exchange, caller: Caller, collection: Collection, pipelines: Creating) -> None:
     """Upsert the one document whose key the filters name, each by `eq`, and which the body repeats."""
     name, key = collection.name, collection.key_fields
-    wish, asked = wish_of(exchange), _filtered(exchange)
-    body = await rows_body(exchange, collection.by_name)
+    wish = wish_of(exchange)
+    asked = _filtered(exchange, wish.preferences.zone)
+    body = await rows_body(exchange, collection.by_name, wish.preferences.zone)
     row = body[0] if isinstance(body, list) and len(body) == 1 else body
     if not isinstance(row, dict):
         raise InvalidJson("The body is one object.")
@@ -203,8 +204,9 @@ def _location(name: str, key: tuple[str, ...], document: Document) -> tuple[tupl
 
 async def change(exchange: Exchange, caller: Caller, collection: Collection, pipelines: Creating) -> None:
     """Change every document that matches."""
-    wish, asked = wish_of(exchange), _filtered(exchange)
-    body = await rows_body(exchange, collection.by_name, csv=False)
+    wish = wish_of(exchange)
+    asked = _filtered(exchange, wish.preferences.zone)
+    body = await rows_body(exchange, collection.by_name, wish.preferences.zone, csv=False)
     columns = creating.read(exchange.parameters({"columns"}), {}).members.columns
     if columns is not None and isinstance(body, dict):
         body = {field: value for field, value in body.items() if field in columns}
@@ -227,7 +229,8 @@ async def change(exchange: Exchange, caller: Caller, collection: Collection, pip
 
 async def delete(exchange: Exchange, caller: Caller, name: str, pipelines: Creating) -> None:
     """Delete every document that matches."""
-    wish, asked = wish_of(exchange), _filtered(exchange)
+    wish = wish_of(exchange)
+    asked = _filtered(exchange, wish.preferences.zone)
     try:
         if wish.included is None:
             changed = await pipelines.writes.delete_where(caller, name, asked, most=_most(wish), answer=wish.shown, wish=wish.query)
@@ -263,7 +266,7 @@ def _single_error(wish: Wish, error: TooManyAffected) -> Exception:
     return not_one(2) if wish.shown and wish.media.single and (asked is None or asked >= 1) else error
 
 
-def _filtered(exchange: Exchange) -> Asked:
+def _filtered(exchange: Exchange, zone: str) -> Asked:
     """The filter of a change; a `limit` or an `order` is none, and no parameter of this call."""
     raw: bytes = exchange.scope["query_string"]
     for name, _ in postgrest.decode_pairs(raw):
@@ -273,4 +276,5 @@ def _filtered(exchange: Exchange) -> Asked:
     asked, _ = split(exchange, _PARAMETERS, _SELECT) if b"(" in raw or b"%28" in raw else split(exchange, _NOT_FILTERS, frozenset())
     if asked.parse().filter is None:
         raise FilterRequired(f"{exchange.method} requires a filter", hint="Add one that holds for what is meant, such as ?id=gte.0.")
-    return asked
+    query = replace(asked.parse(), zone=zone)
+    return Asked(query, asked.values, lambda: query)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from portico.engines.postgres.types import Native
+from portico.engines.postgres.zones import cast_moment, shown_moment
 from portico.engines.sql.predicates import Bind, Columns, Condition, Expression, predicate
 from portico.errors import InvalidParameter
 from portico.model.collection import Collection
@@ -104,6 +105,8 @@ class PostgresGrammar:
         column = columns[target.field.name]
         if target.steps:
             return cast("Expression", self._inside(target, self._jsonb(column, target.field.type)))
+        if target.cast and target.zone is not None and target.type.base is not Base.DATETIME:
+            return self._moment(target, columns, target.zone)
         if target.cast:
             return cast("Expression", sa.cast(column, _CASTS[target.type.base]))
         if target.field.type.base is Base.JSON and not target.field.type.array:
@@ -144,6 +147,8 @@ class PostgresGrammar:
         """The value of `target` as the JSON answer shows it."""
         assert target.field is not None, "an answer shows fields"
         column = columns[target.field.name]
+        if target.zone is not None and (target.cast or not target.steps):
+            return self._moment(target, columns, target.zone)
         if target.steps:
             document = self._jsonb(column, target.field.type)
             value = document.op("#>>" if target.as_text else "#>")(self._path(target.steps))
@@ -153,12 +158,20 @@ class PostgresGrammar:
                 if target.cast
                 else value,
             )
-        if target.own_moment:
-            # The session's time zone is UTC and its date style ISO, so this is what PostgreSQL writes into JSON by itself.
-            return cast("Expression", sa.cast(column, _CASTS[target.type.base]) if target.cast else column)
         if target.cast:
             return cast("Expression", self.shown(sa.cast(column, _CASTS[target.type.base]), FieldType(target.type.base)))
         return cast("Expression", self.shown(column, target.field.type))
+
+    def _moment(self, target: Target, columns: Columns, zone: str) -> Expression:
+        """A datetime, or a text or date made of one, as PostgreSQL shows it in a time zone."""
+        assert target.field is not None, "an answer shows fields"
+        column, kind = columns[target.field.name], target.field.type
+        if target.type.base is not Base.DATETIME:
+            return cast("Expression", cast_moment(column, kind, target.type.base, zone))
+        if not target.cast:
+            return cast("Expression", shown_moment(column, kind, zone))
+        place = self._jsonb(column, kind).op("#>>")(self._path(target.steps)) if target.steps else column
+        return cast("Expression", shown_moment(sa.cast(place, _CASTS[Base.DATETIME]), target.type, zone))
 
     def shown(self, column: sa.ColumnElement[Any], kind: FieldType) -> sa.ColumnElement[Any]:
         """A value of a type as the answer shows it."""

@@ -15,6 +15,7 @@ from portico.engines.postgres.reads import parameters_of, slice_of
 from portico.engines.postgres.rows import Frame, alone
 from portico.engines.postgres.scoping import guard
 from portico.engines.postgres.statement import Statement, statement
+from portico.engines.postgres.zones import shown_moment
 from portico.engines.sql.pipelines import GATHERED, OVER, Compiler, Gathering, Ranks, Rows
 from portico.engines.sql.predicates import Columns, Expression
 from portico.model.collection import Collection
@@ -129,6 +130,10 @@ class PostgresDialect:
     def shown(self, value: Expression, kind: FieldType) -> Expression:
         """A value as a member of an object."""
         return cast("Expression", self.grammar.shown(value, kind))
+
+    def moment(self, value: Expression, kind: FieldType, zone: str) -> Expression:
+        """A datetime as PostgreSQL shows it in a time zone."""
+        return cast("Expression", shown_moment(value, kind, zone))
 
     def built(self, members: list[tuple[str, Expression, FieldType]]) -> Expression:
         """An object as `jsonb`."""

@@ -139,6 +139,10 @@ class Dialect(Protocol):
         """A value as a member of an answer's object."""
         ...
 
+    def moment(self, value: Expression, kind: FieldType, zone: str) -> Expression:
+        """A datetime as PostgreSQL shows it in a time zone."""
+        ...
+
     def document(self, members: list[tuple[str, Expression]]) -> Expression:
         """The JSON object of an answer."""
         ...
@@ -173,7 +177,9 @@ class Compiler:
         found: list[tuple[str, Expression]] = []
         for member in members:
             if isinstance(member.value, Column):
-                found.append((member.name, self.dialect.shown(_of(rows, member.value), member.value.type)))
+                value, kind = _of(rows, member.value), member.value.type
+                shown = self.dialect.shown(value, kind) if member.zone is None else self.dialect.moment(value, kind, member.zone)
+                found.append((member.name, shown))
             else:
                 found.append((member.name, self.dialect.document(self._members(member.value, rows))))
         return found

@@ -156,5 +156,5 @@ def records_everything(query: BoundQuery) -> bool:
 
 def _is_plain(output: Output) -> bool:
     target = output.target
-    as_stored = not (target.steps or target.cast or target.own_moment)
+    as_stored = not (target.steps or target.cast or target.zone)
     return output.aggregate is None and as_stored and target.field is not None and output.name == target.field.name

@@ -18,6 +18,7 @@ from functools import lru_cache
 import re2
 
 from portico.engines.sqlite.storage import Stored, canonical_json, infinity, jsonb_text, read_json, sortable_json
+from portico.query.moments import UTC, offset_text, shown_in
 from portico.query.patterns import like_to_re2, to_re2
 
 ETAG_BYTES = 16
@@ -208,13 +209,33 @@ def datetime_text(value: Stored) -> Stored:
     return value
 
 
-def own_moment(value: Stored) -> Stored:
-    """Each moment of a text in PostgreSQL's form: fractions without the zeros at their end, and ``+00:00``."""
-    return _STORED_MOMENT.sub(_as_postgres, value) if isinstance(value, str) else value
+def own_moment(value: Stored, zone: str) -> Stored:
+    """Each moment of a text as PostgreSQL shows it in a zone: fractions without the zeros at their end, and the offset."""
+    if not isinstance(value, str):
+        return value
+    return _STORED_MOMENT.sub(_as_postgres if zone == UTC else lambda found: _shown(found[0], zone, "json"), value)
+
+
+def moment_as(value: Stored, zone: str, kind: str) -> Stored:
+    """A moment cast to ``text`` or ``date``, as PostgreSQL does in a zone; anything else as it is."""
+    whole = isinstance(value, str) and _STORED_MOMENT.fullmatch(value) is not None
+    return _shown(str(value), zone, kind) if whole else value
 
 
 def _as_postgres(found: re.Match[str]) -> str:
     return found[1] + found[2].rstrip("0").rstrip(".") + "+00:00"
+
+
+def _shown(moment: str, zone: str, kind: str) -> str:
+    try:
+        day, clock, offset = shown_in(moment, zone)
+    except (ValueError, OverflowError):
+        # It is in no year there that has a name: in UTC it is.
+        day, clock, offset = shown_in(moment, UTC)
+    if kind == "date":
+        return day
+    clock = clock.rstrip("0") if "." in clock else clock
+    return f"{day}{'T' if kind == 'json' else ' '}{clock}{offset_text(offset, minutes=kind == 'json')}"
 
 
 def _moment_of(text: str) -> str:
@@ -342,7 +363,8 @@ _FUNCTIONS: tuple[tuple[str, int, Callable[..., Stored | bool]], ...] = (
     ("portico_overlaps", 2, overlaps),
     ("portico_json_at", 2, json_at),
     ("portico_datetime", 1, datetime_text),
-    ("portico_own_moment", 1, own_moment),
+    ("portico_own_moment", 2, own_moment),
+    ("portico_moment_as", 3, moment_as),
     ("portico_date", 1, date_text),
     ("portico_boolean", 1, boolean_value),
     ("portico_uuid", 1, uuid_text),

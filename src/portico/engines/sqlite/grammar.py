@@ -106,6 +106,8 @@ class SqliteGrammar:
         column, kind = columns[target.field.name], target.field.type
         if target.steps:
             return self._inside(target, self._document(column))
+        if target.cast and target.zone is not None and target.type.base is not Base.DATETIME:
+            return self._moment(target, columns, target.zone)
         if target.cast:
             return sa.func.portico_cast(self._readable(column, kind), text(target.type.base.value))
         return self.compared(column, kind)
@@ -163,13 +165,13 @@ class SqliteGrammar:
         """The value of `target` as a member of `json_object`."""
         assert target.field is not None, "an answer shows fields"
         column, kind = columns[target.field.name], target.field.type
+        if target.zone is not None and (target.cast or not target.steps):
+            return self._moment(target, columns, target.zone)
         if target.steps:
             place = _Place(self._document(column), target.steps)
             if target.cast:
                 return self.shown(self._inside(target, self._document(column)), FieldType(target.type.base))
             return place.as_text() if target.as_text else sa.func.json(place.json())
-        if target.own_moment:
-            return self._own_moment(self.comparable(target, columns) if target.cast else column, target.type if target.cast else kind)
         if target.cast:
             return self.shown(self.comparable(target, columns), FieldType(target.type.base))
         return self.shown(column, kind)
@@ -194,12 +196,23 @@ class SqliteGrammar:
             return self._plain(_NORMALISE[kind.base](column))
         return self._plain(column)
 
-    def _own_moment(self, column: Expression, kind: FieldType) -> Expression:
-        """A datetime in the form that PostgreSQL gives it."""
+    def _moment(self, target: Target, columns: Columns, zone: str) -> Expression:
+        """A datetime, or a text or date made of one, as PostgreSQL shows it in a time zone."""
+        assert target.field is not None, "an answer shows fields"
+        column, kind = columns[target.field.name], target.field.type
+        if target.type.base is Base.DATETIME:
+            return self.moment(self.comparable(target, columns) if target.cast else column, target.type if target.cast else kind, zone)
+        value = self.clean(column)
+        stored = sa.func.portico_datetime(value) if is_foreign(kind) else value
+        return self._plain(sa.func.portico_moment_as(stored, text(zone), text(target.type.base.value)))
+
+    def moment(self, column: Expression, kind: FieldType, zone: str) -> Expression:
+        """A datetime, or an array of them, as PostgreSQL shows it in a time zone."""
         column = self.clean(column)
+        shown = sa.func.portico_own_moment
         if kind.array:
-            return self._json(sa.func.portico_own_moment(column), kind)
-        return self._plain(sa.func.portico_own_moment(sa.func.portico_datetime(column) if is_foreign(kind) else column))
+            return self._json(shown(column, text(zone)), kind)
+        return self._plain(shown(sa.func.portico_datetime(column) if is_foreign(kind) else column, text(zone)))
 
     def _json(self, column: Expression, kind: FieldType) -> Expression:
         if self.safe:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from functools import lru_cache
-from zoneinfo import ZoneInfo
+
+from portico.query.moments import in_utc, zone_of
 
 _CLOCK = frozenset({"hour", "minute", "second"})
-
-
-@lru_cache(maxsize=256)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
 
 
 def truncated(value: str, unit: str, zone: str, start: int) -> str:
@@ -26,13 +21,13 @@ def truncated(value: str, unit: str, zone: str, start: int) -> str:
     if len(value) == 10:
         return _begun(dt.datetime.fromisoformat(value), unit, start).date().isoformat()
     moment = dt.datetime.fromisoformat(value)
-    here = moment.astimezone(_zone(zone))
+    here = moment.astimezone(zone_of(zone))
     if unit in _CLOCK:
         # Within an hour the offset stays what it is, on the day that has an hour twice as well.
         local = here.replace(tzinfo=None)
         begun = (_clock(local, unit) - local) + moment
     else:
-        begun = _in_utc(_begun(here.replace(tzinfo=None), unit, start), _zone(zone))
+        begun = in_utc(_begun(here.replace(tzinfo=None), unit, start), zone_of(zone))
     return begun.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
@@ -58,11 +53,3 @@ def _begun(local: dt.datetime, unit: str, start: int) -> dt.datetime:
         case "week":
             return day - dt.timedelta(days=(day.weekday() - start) % 7)
     return day
-
-
-def _in_utc(local: dt.datetime, zone: ZoneInfo) -> dt.datetime:
-    """A local time as a moment. One that is there twice is the later, one that is not there is read by the offset before."""
-    first, second = (local.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
-    before, after = first.utcoffset(), second.utcoffset()
-    twice = before is not None and after is not None and before > after
-    return second if twice else first

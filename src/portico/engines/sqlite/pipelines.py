@@ -127,6 +127,10 @@ class SqliteDialect:
         """A value as a member of an object."""
         return self.grammar.shown(value, kind)
 
+    def moment(self, value: Expression, kind: FieldType, zone: str) -> Expression:
+        """A datetime as PostgreSQL shows it in a time zone."""
+        return self.grammar.moment(value, kind, zone)
+
     def built(self, members: list[tuple[str, Expression, FieldType]]) -> Expression:
         """An object as JSON text."""
         return self._object([(name, self.shown(value, kind)) for name, value, kind in members])

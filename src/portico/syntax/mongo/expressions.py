@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from difflib import get_close_matches
-from functools import lru_cache
-from zoneinfo import available_timezones
 
 from portico.errors import InvalidRequest, OutOfRange, UnknownOperator, UnknownParameter
 from portico.model.field import Base, FieldType
 from portico.query.ast import Slot
+from portico.query.moments import zone_names
 from portico.query.pipeline import Accumulator, Expression, FieldPath, Literal, Members, Operation
 from portico.query.slots import Slots
 
@@ -190,7 +189,7 @@ class Expressions:
         unit, zone, week = arguments["unit"], arguments.get("timezone", "UTC"), arguments.get("startOfWeek", "sunday")
         if unit not in UNITS:
             raise InvalidRequest(f"A unit of $dateTrunc is {', '.join(UNITS)}.", details={"operator": "$dateTrunc"})
-        if not isinstance(zone, str) or zone not in _zones():
+        if not isinstance(zone, str) or zone not in zone_names():
             raise InvalidRequest(
                 "The timezone of $dateTrunc is none that is known.", hint="Write one of IANA's names, such as Europe/Prague.",
                 details={"operator": "$dateTrunc"},
@@ -247,13 +246,3 @@ def refuse_unknown(members: dict[str, object], known: tuple[str, ...]) -> None:
 
 def _number(least: int, most: int) -> str:
     return f"{least} expression{'s' if least > 1 else ''}" if least == most else f"{least} to {most} expressions"
-
-
-@lru_cache(maxsize=1)
-def _zones() -> frozenset[str]:
-    """IANA's names; what a machine's own files add to them may mean other things elsewhere."""
-    return frozenset(
-        name
-        for name in available_timezones()
-        if not name.startswith(("posix/", "right/", "SystemV/")) and name not in {"localtime", "Factory"}
-    )
