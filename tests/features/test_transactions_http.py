@@ -241,3 +241,14 @@ def test_what_has_a_transaction_of_its_own_is_refused_inside(service: PorticoPro
     assert inside("POST", "/api/db/clients", json=client_of(one), headers={"Prefer": "tx=commit"}).status_code == 201
     assert inside.end("commit").status_code == 200
     assert exists(service, one)
+
+
+def test_a_begin_and_a_savepoint_take_no_key_and_a_commit_is_repeatable_with_one(service: PorticoProcess) -> None:
+    key = {"Idempotency-Key": "once"}
+    inside = begin(service)
+    for path, body in (("begin", None), (f"{inside.id}/savepoint", {"name": "a"})):
+        refused = service.client.post(f"/api/db/transaction/{path}", json=body, headers=key)
+        assert (refused.status_code, refused.json()["error"]["details"]) == (400, {"header": "idempotency-key"})
+    for _ in range(2):
+        answer = service.client.post(f"/api/db/transaction/{inside.id}/commit", headers=key)
+        assert (answer.status_code, answer.json()["data"]["state"]) == (200, "committed")

@@ -186,3 +186,14 @@ def test_a_login_that_owns_nothing_is_told_what_to_configure(portico: StartPorti
     refused = migrate(service, "invoices", {"create_collection": INVOICES})
     assert refused.status_code == 403
     assert "migration_connection_string" in refused.json()["error"]["hint"]
+
+
+@pytest.mark.parametrize("header", [{"Idempotency-Key": "once"}, {"X-Transaction-ID": "tx_1"}, {"Prefer": "return=minimal, tx=rollback"}])
+def test_what_only_writes_of_documents_have_is_refused_and_nothing_is_run(service: PorticoProcess, header: dict[str, str]):
+    body = {"name": "invoices", "operations": [{"create_collection": INVOICES}]}
+    for path in ("/api/db/migrations", "/api/db/migrations/invoices/rollback"):
+        refused = service.client.post(path, json=body, headers=header)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_parameter"), refused.text
+        assert refused.json()["error"]["details"] == {"header": next(iter(header)).lower()}
+    assert service.client.get("/api/db/migrations", headers=header).status_code == 200
+    assert service.client.get("/api/db/schema/invoices").status_code == 404

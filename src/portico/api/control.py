@@ -13,6 +13,9 @@ from starlette.types import ASGIApp
 from portico.api.exchange import VARY
 from portico.api.openapi import OpenApi
 from portico.api.render import JSON_TYPE, envelope, page_part, to_json
+from portico.api.safe_writes import KEY, PREFER, WRITES
+from portico.api.transactions import NAME
+from portico.errors import InvalidParameter
 from portico.model.identity import Identity
 from portico.model.page import Page
 from portico.service.audit import AuditTrail
@@ -58,6 +61,26 @@ async def identity_of(request: Request) -> Identity:
     return identity
 
 
+async def refuse_units(request: Request) -> None:
+    """Refuse a call that asks for what only writes of documents have. Done all the same, it would be done twice, or not undone.
+
+    Raises:
+        InvalidParameter: it changes something, and has an `Idempotency-Key`, an `X-Transaction-ID` or `Prefer: tx=rollback`.
+    """
+    if request.method not in WRITES:
+        return
+    headers: dict[bytes, bytes] = request.state.headers
+    asked = next((name for name in (KEY, NAME) if name in headers), None)
+    if asked is None and b"tx=rollback" in headers.get(PREFER, b"").replace(b" ", b"").lower():
+        asked = PREFER
+    if asked is not None:
+        raise InvalidParameter(
+            f"This call changes no documents, and takes no {asked.decode().title()}.",
+            hint="Send it without. A migration runs once under its name, and dry_run shows what it would do.",
+            details={"header": asked.decode()},
+        )
+
+
 Parts = Annotated[Control, Depends(control_of)]
 Caller = Annotated[Identity, Depends(identity_of)]
 
@@ -95,7 +118,7 @@ class _Application(FastAPI):
 
 def create_control(control: Control, routers: Sequence[APIRouter]) -> FastAPI:
     """The application with the routes of `routers`. Its errors are left to the middleware around it, which answers them."""
-    app = _Application(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = _Application(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, dependencies=[Depends(refuse_units)])
     app.state.control = control
     for router in routers:
         app.include_router(router)

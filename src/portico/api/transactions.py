@@ -99,6 +99,11 @@ class TransactionCalls:
 
     async def handle(self, exchange: Exchange, parts: list[bytes]) -> bool:
         """`/api/db/transaction/…`; `parts` is what follows. True where it was carried to another worker."""
+        if KEY in exchange.headers and parts[-1:] in ([b"begin"], [b"savepoint"]):
+            raise InvalidParameter(
+                "A transaction is begun, and a savepoint set, without an Idempotency-Key.",
+                hint="One that was begun in vain is rolled back after its idle limit.", details={"header": KEY.decode()},
+            )  # fmt: skip
         match parts:
             case [b"begin"]:
                 await self._begin(exchange)
