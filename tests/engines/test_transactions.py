@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 
-from portico.engines.base import Transaction
+from portico.engines.base import Interactive, LedgerEntry, LedgerState, Transaction
 from portico.errors import DuplicateDocument, InvalidParameter, PorticoError, StaleSnapshot
 from portico.model.page import Document
 from portico.query.scoped import GetByKey
@@ -119,3 +120,17 @@ async def test_transactions_that_add_to_one_counter_lose_nothing(things: Harness
 
     await asyncio.gather(*(add() for _ in range(8)))
     assert await things.count("things", "number=eq.8&id=eq.4") == 1
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+async def test_one_that_was_given_up_while_its_holder_was_silent_is_not_committed(things: Harness) -> None:
+    engine, entry = cast("Interactive", things.engine), LedgerEntry(uuid4(), "service", "node/worker")
+    until = asyncio.get_running_loop().time() + 30
+    transaction = await engine.begin_interactive(entry, "read_committed", read_only=False, life=60, until=until)
+    await engine.record_end(entry, "rolled_back", "holder_lost")
+    await create_in(transaction, things, {"id": 50, "text": "mine"})
+    with pytest.raises(StaleSnapshot):
+        await transaction.commit()
+    assert await things.get("things", 50) is None
+    assert await engine.recorded(entry.id) == LedgerState("rolled_back", "holder_lost")
+    assert await things.create("things", {"id": 51}) is not None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import httpx2
 import pytest
 
 from tests.conftest import StartPortico
+from tests.process.nodes import worker_of
 from tests.servers.portico import PorticoProcess
 from tests.servers.postgres import PostgresDatabase, PostgresServer
-from tests.servers.prepared import ENGINES, running
+from tests.servers.prepared import ENGINES, over, prepared_database, running
 from tests.servers.waiting import wait_until
 
 LIMITS = {"idle_seconds": 4, "life_seconds": 6, "embedded_idle_seconds": 2, "embedded_life_seconds": 4}
@@ -112,3 +115,34 @@ def test_a_database_without_companion_tables_says_that_it_cannot(portico: StartP
     answer = process.client.post(BEGIN)
     assert answer.status_code == 501, answer.text
     assert answer.json()["error"]["details"]["capability"] == "interactive_transactions"
+
+
+@pytest.mark.database
+def test_the_fifth_of_a_service_in_one_worker_is_refused_and_another_service_is_not_hindered(postgres: PostgresServer) -> None:
+    config: dict[str, Any] = {"auth": {"required": True}, "http": {"workers": 2}}
+    database = prepared_database(postgres, config)
+    main = over(database)["databases"]["main"] | {"pool_settings": {"max_connections": 30, "timeout_seconds": 0.5}}  # type: ignore[index]
+    with closing(PorticoProcess(config | {"databases": {"main": main}})) as service:
+        service.start()
+        busy, other = key(service, "busy"), key(service, "other")
+        open_in = Counter[str]()
+        refused: list[httpx2.Response] = []
+
+        def is_full() -> bool:
+            answer = service.client.post(BEGIN, headers=busy | {"Connection": "close"})
+            if answer.status_code == 201:
+                open_in[worker_of(answer.json()["data"]["transaction_id"])] += 1
+            else:
+                refused.append(answer)
+            return len(open_in) == 2 and sum(open_in.values()) == 8 and len(refused) > 2
+
+        wait_until(is_full, 60, "both workers to be full")
+        assert set(open_in.values()) == {4}
+        for answer in refused:
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "pool_exhausted"), answer.text
+            assert "4 transactions open" in answer.json()["message"]
+            assert int(answer.headers["retry-after"]) >= 1
+        for _ in range(4):
+            begin(service, other)
+        assert service.client.post("/api/db/clients", json={"id": "c", "name": "n"}, headers=busy).status_code == 201
+    database.drop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from portico.api.collections import no_route
 from portico.api.exchange import JSON, VARY, Exchange, Receive, Scope, Send, segment
@@ -16,7 +16,7 @@ from portico.service.authenticate import Authenticator
 from portico.service.caller import Caller
 from portico.service.transactions.held import Held
 from portico.service.transactions.ids import Token
-from portico.service.transactions.reasons import COMMITTED, ROLLED_BACK, gone
+from portico.service.transactions.reasons import COMMITTED, ROLLED_BACK, STARTED, gone, unreachable
 from portico.service.transactions.registry import Isolation, Known, Transactions
 
 NAME = b"x-transaction-id"
@@ -30,6 +30,13 @@ class Carry(Protocol):
     async def __call__(self, node: str, worker: str, scope: Scope, receive: Receive | None, send: Send) -> bool:
         """Whether the holder answered; False where there is none. `receive` is None for a request without a body."""
         ...
+
+
+class Asked(NamedTuple):
+    """A transaction that a caller asks about."""
+
+    token: Token
+    caller: Caller
 
 
 class Joining:
@@ -46,7 +53,7 @@ class Joining:
         """Wait for the call's turn. Raises TransactionNotFound, TransactionGone."""
         if self._lost:
             self._transactions.ids.require_owner(self._token, caller)
-            raise await self._transactions.gone(self._token)
+            raise await self._transactions.gone(self._token, caller)
         if self.held is None:
             self.held = await self._transactions.enter(self._token, caller, self._deadline)
 
@@ -144,7 +151,7 @@ class TransactionCalls:
     # --- control ---------------------------------------------------------------------------------------------------------
 
     async def _control(
-        self, exchange: Exchange, identifier: bytes, here: Callable[[Exchange, Token, Held | None], Awaitable[None]]
+        self, exchange: Exchange, identifier: bytes, here: Callable[[Exchange, Asked, Held | None], Awaitable[None]]
     ) -> bool:
         """Run a call about a transaction where that is held. `here` gets None where its holder is gone, and then reads no body."""
         token = self._transactions.ids.read(segment(identifier))
@@ -152,16 +159,18 @@ class TransactionCalls:
         held = self._transactions.find(token, caller)
         if token.holder != self._transactions.holder and await self._carried(exchange, token):
             return True
-        await here(exchange, token, held)
+        await here(exchange, Asked(token, caller), held)
         return False
 
-    async def _state(self, exchange: Exchange, token: Token, held: Held | None) -> None:
-        known = await (self._transactions.ask(token) if held is None else self._transactions.state(held))
+    async def _state(self, exchange: Exchange, asked: Asked, held: Held | None) -> None:
+        known = await (self._transactions.ask(*asked) if held is None else self._transactions.state(held))
         await self._answer(exchange, known, "Transaction found")
 
-    async def _commit(self, exchange: Exchange, token: Token, held: Held | None) -> None:
+    async def _commit(self, exchange: Exchange, asked: Asked, held: Held | None) -> None:
         if held is None:
-            known = await self._transactions.ask(token)
+            known = await self._transactions.ask(*asked)
+            if known.state == STARTED:
+                raise unreachable()
             if known.state != COMMITTED:
                 raise gone(known.state, known.reason or "ended")
         else:
@@ -170,12 +179,12 @@ class TransactionCalls:
             known = await self._transactions.commit(held)
         await self._answer(exchange, known, "Transaction committed")
 
-    async def _roll_back(self, exchange: Exchange, token: Token, held: Held | None) -> None:
+    async def _roll_back(self, exchange: Exchange, asked: Asked, held: Held | None) -> None:
         if held is None:
-            raise await self._transactions.gone(token)
-        asked = await _optional_object(exchange)
-        if asked:
-            await self._transactions.roll_back_to(held, _name(asked, "to"))
+            raise await self._transactions.gone(*asked)
+        body = await _optional_object(exchange)
+        if body:
+            await self._transactions.roll_back_to(held, _name(body, "to"))
             await self._answer(exchange, await self._transactions.state(held), "Transaction rolled back to the savepoint")
             return
         known = await self._transactions.roll_back(held)
@@ -183,9 +192,9 @@ class TransactionCalls:
             raise gone(known.state, known.reason or "ended")
         await self._answer(exchange, known, "Transaction rolled back")
 
-    async def _savepoint(self, exchange: Exchange, token: Token, held: Held | None) -> None:
+    async def _savepoint(self, exchange: Exchange, asked: Asked, held: Held | None) -> None:
         if held is None:
-            raise await self._transactions.gone(token)
+            raise await self._transactions.gone(*asked)
         await self._transactions.savepoint(held, _name(await _optional_object(exchange), "name"))
         await self._answer(exchange, await self._transactions.state(held), "Savepoint set")
 

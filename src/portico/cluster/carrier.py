@@ -14,13 +14,14 @@ from portico.cluster.frames import (
     Receive,
     Scope,
     Send,
+    SilenceError,
     head_of,
     message_of,
-    read_frame,
+    next_frame,
     write_body,
     write_frame,
 )
-from portico.cluster.links import CONNECT_SECONDS, Link, Place, connect
+from portico.cluster.links import CONNECT_SECONDS, Link, Place, connect, showing_life
 from portico.errors import Unavailable
 from portico.events import CallCarried, Emit
 
@@ -61,13 +62,13 @@ class Carrier:
                 write_frame(link.writer, Kind.LAST_PIECE)
             else:
                 pump = asyncio.ensure_future(_pump(receive, link))
-            kind, payload = await read_frame(link.reader)
+            kind, payload = await next_frame(link.reader)
             if kind is Kind.NOBODY:
                 return False
             began = True
             await _answer(link, kind, payload, send)
-        except _BROKEN:
-            if not began and not await self._is_there(node, worker):
+        except _BROKEN as error:
+            if not began and not isinstance(error, SilenceError) and not await self._is_there(node, worker):
                 return False
             raise Unavailable(
                 "The call was cut off on its way to the worker that holds the transaction; whether it ran is not known.",
@@ -88,7 +89,7 @@ class Carrier:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 write_frame(link.writer, Kind.PING, worker.encode())
-                kind, _ = await read_frame(link.reader)
+                kind, _ = await next_frame(link.reader)
                 return kind is Kind.HERE
         except (*_BROKEN, TimeoutError):
             return False
@@ -98,14 +99,16 @@ class Carrier:
 
 async def _pump(receive: Receive, link: Link) -> None:
     """The request's body, as it arrives. A caller who leaves ends the connection, which the other side notices."""
-    more = True
-    while more:
+    with showing_life(link.writer):
         message = await receive()
-        if message["type"] == "http.disconnect":
-            link.writer.close()
-            return
-        more = bool(message.get("more_body"))
-        await write_body(link.writer, message.get("body", b""), more=more, kind=Kind.PIECE, last=Kind.LAST_PIECE)
+        while message["type"] != "http.disconnect" and message.get("more_body"):
+            await write_body(link.writer, message.get("body", b""), more=True, kind=Kind.PIECE, last=Kind.LAST_PIECE)
+            message = await receive()
+    if message["type"] == "http.disconnect":
+        link.writer.close()
+        return
+    # Nothing may follow the last piece but the connection's end.
+    await write_body(link.writer, message.get("body", b""), more=False, kind=Kind.PIECE, last=Kind.LAST_PIECE)
 
 
 async def _answer(link: Link, kind: Kind, payload: bytes, send: Send) -> None:
@@ -113,7 +116,7 @@ async def _answer(link: Link, kind: Kind, payload: bytes, send: Send) -> None:
         raise FrameError("an answer begins with its start")
     await send(message_of(payload))
     while True:
-        kind, payload = await read_frame(link.reader)
+        kind, payload = await next_frame(link.reader)
         if kind not in {Kind.BODY, Kind.LAST_BODY}:
             raise FrameError("an answer goes on with its body")
         await send({"type": "http.response.body", "body": payload, "more_body": kind is Kind.BODY})

@@ -22,9 +22,15 @@ PIECE_BYTES = 262_144
 CARRIED = "portico.carried"
 """Marks the scope of a request that another worker carried here."""
 
+SILENCE_SECONDS = 5.0
+"""How long a side may give no sign of life. One that is frozen, or cut off behind a proxy, keeps its connections open all the same."""
+
 
 class Kind(Enum):
-    """Kinds of frames: of the request, of the answer, and the two answers to `PING` (also of who is asked for a worker that is gone)."""
+    """Kinds of frames: of the request, of the answer, a sign of life, and the two answers to `PING`.
+
+    `NOBODY` is also the answer of who is asked for a worker that is gone.
+    """
 
     HEAD = b"H"
     PIECE = b"P"
@@ -35,10 +41,15 @@ class Kind(Enum):
     LAST_BODY = b"E"
     HERE = b"Y"
     NOBODY = b"N"
+    ALIVE = b"A"
 
 
 class FrameError(ConnectionError):
     """The other side sent what is no frame, or ended within one."""
+
+
+class SilenceError(FrameError):
+    """The other side gives no sign of life."""
 
 
 async def read_frame(reader: asyncio.StreamReader) -> tuple[Kind, bytes]:
@@ -50,6 +61,18 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[Kind, bytes]:
         return Kind(kind), await reader.readexactly(length)
     except (asyncio.IncompleteReadError, ValueError) as error:
         raise FrameError("the connection ended") from error
+
+
+async def next_frame(reader: asyncio.StreamReader) -> tuple[Kind, bytes]:
+    """The next frame that says something. Raises FrameError, SilenceError, ConnectionError."""
+    while True:
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                kind, payload = await read_frame(reader)
+        except TimeoutError:
+            raise SilenceError("the other side is silent") from None
+        if kind is not Kind.ALIVE:
+            return kind, payload
 
 
 def write_frame(writer: asyncio.StreamWriter, kind: Kind, payload: bytes = b"") -> None:

@@ -6,15 +6,22 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from portico.cluster.frames import FrameError, Kind, read_frame, write_frame
 
 if TYPE_CHECKING:
     from portico.cluster.trust import Trust
 
 
 CONNECT_SECONDS = 2.0
+BEAT_SECONDS = 1.0
+"""How often a side that the other one waits for says that it is alive."""
+
 _DEAD_MILLISECONDS = 5000
 
 
@@ -47,19 +54,59 @@ class Link:
 
 
 async def connect(place: Place, trust: Trust | None, node: str, worker: str) -> Link | None:
-    """A connection to a worker, or to its node; None where there is none."""
+    """A connection to a worker, or to its node, which has just said that it is alive; None where there is none.
+
+    The kernel accepts connections for a process that is frozen. So nothing is sent before the other side has spoken: a request is either
+    never sent, or sent to somebody who was there.
+    """
+    link: Link | None = None
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            if node == place.node:
-                return Link(*await asyncio.open_unix_connection(str(place.socket_of(worker))))
-            if not node or trust is None:
+            link = await _connect(place, trust, node, worker)
+            if link is None:
                 return None
-            host, _, port = node.rpartition(":")
-            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=trust.asking)
-    except (OSError, ssl.SSLError, TimeoutError):
+            kind, _ = await read_frame(link.reader)
+    except (OSError, ssl.SSLError, TimeoutError, FrameError):
+        kind = None
+    if kind is Kind.ALIVE:
+        return link
+    if link is not None:
+        await link.close()
+    return None
+
+
+async def _connect(place: Place, trust: Trust | None, node: str, worker: str) -> Link | None:
+    if node == place.node:
+        return Link(*await asyncio.open_unix_connection(str(place.socket_of(worker))))
+    if not node or trust is None:
         return None
+    host, _, port = node.rpartition(":")
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=trust.asking)
     notice_death(writer)
     return Link(reader, writer)
+
+
+@contextmanager
+def showing_life(writer: asyncio.StreamWriter) -> Iterator[None]:
+    """Say at once, and each second until the block ends, that this side is alive."""
+    beat = asyncio.ensure_future(_beat(writer))
+    _say(writer)
+    try:
+        yield
+    finally:
+        beat.cancel()
+
+
+async def _beat(writer: asyncio.StreamWriter) -> None:
+    while not writer.is_closing():
+        await asyncio.sleep(BEAT_SECONDS)
+        _say(writer)
+
+
+def _say(writer: asyncio.StreamWriter) -> None:
+    # What waits to be read already is a sign of life.
+    if not writer.is_closing() and not writer.transport.get_write_buffer_size():
+        write_frame(writer, Kind.ALIVE)
 
 
 def notice_death(writer: asyncio.StreamWriter) -> None:

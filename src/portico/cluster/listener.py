@@ -15,19 +15,18 @@ from portico.cluster.frames import (
     FrameError,
     Kind,
     Message,
-    read_frame,
+    next_frame,
     scope_of,
     start_of,
     write_body,
     write_frame,
 )
-from portico.cluster.links import Link, Place, connect, notice_death
+from portico.cluster.links import Link, Place, connect, notice_death, showing_life
 from portico.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from portico.cluster.trust import Trust
 
-HEAD_SECONDS = 5.0
 DRAIN_SECONDS = 10.0
 REST_SECONDS = 5.0
 _BROKEN = (OSError, ssl.SSLError, FrameError)
@@ -85,12 +84,14 @@ class Listener:
         link = Link(reader, writer)
         try:
             notice_death(writer)
-            async with asyncio.timeout(HEAD_SECONDS):
-                kind, payload = await read_frame(reader)
-            if kind is Kind.PING:
-                await self._answer_ping(link, payload.decode("ascii", "replace"), relays=relays)
-            elif kind is Kind.HEAD:
-                await self._serve(link, payload, relays=relays)
+            with showing_life(writer):
+                kind, payload = await next_frame(reader)
+                if kind is Kind.PING:
+                    await self._answer_ping(link, payload.decode("ascii", "replace"), relays=relays)
+                    return
+                other = await self._serve(link, payload, relays=relays) if kind is Kind.HEAD else None
+            if other is not None:
+                await _splice(link, other)
         except (*_BROKEN, TimeoutError):
             return
         finally:
@@ -107,7 +108,8 @@ class Listener:
         write_frame(link.writer, Kind.HERE if found else Kind.NOBODY)
         await link.writer.drain()
 
-    async def _serve(self, link: Link, payload: bytes, *, relays: bool) -> None:
+    async def _serve(self, link: Link, payload: bytes, *, relays: bool) -> Link | None:
+        """Answer a request that is for this worker; for another one of this node, give the connection to it that was handed the head."""
         head = json.loads(payload)
         worker = str(head["to"])
         if worker == self._place.worker:
@@ -118,15 +120,15 @@ class Listener:
                     await body.take_rest()
             finally:
                 body.close()
-            return
+            return None
         other = await connect(self._place, None, self._place.node, worker) if relays and worker.isalnum() else None
         if other is None:
             write_frame(link.writer, Kind.NOBODY)
             await link.writer.drain()
             await _Body(link).take_rest()
-            return
+            return None
         write_frame(other.writer, Kind.HEAD, payload)
-        await _splice(link, other)
+        return other
 
 
 class _Body:
@@ -143,7 +145,7 @@ class _Body:
             await self._ended()
             return {"type": "http.disconnect"}
         try:
-            kind, payload = await read_frame(self._link.reader)
+            kind, payload = await next_frame(self._link.reader)
         except _BROKEN:
             return {"type": "http.disconnect"}
         self._complete = kind is not Kind.PIECE

@@ -251,8 +251,17 @@ class LedgerState:
 class Interactive(Protocol):
     """An engine whose transactions can be held open over many calls, with a ledger that says how they ended."""
 
-    async def begin_interactive(self, entry: LedgerEntry, isolation: Isolation, *, read_only: bool) -> InteractiveTransaction:
-        """Open a transaction and record it. Raises PoolExhausted, DatabaseUnavailable."""
+    async def begin_interactive(
+        self, entry: LedgerEntry, isolation: Isolation, *, read_only: bool, life: float, until: float
+    ) -> InteractiveTransaction:
+        """Open a transaction and record it.
+
+        Args:
+            life: seconds after which no statement of it is to come; a server that can ends it by itself then.
+            until: the event loop's time until which connections are waited for.
+        Raises:
+            PoolExhausted, DatabaseUnavailable.
+        """
         ...
 
     async def recorded(self, id: UUID) -> LedgerState | None:  # noqa: A002 - what it is called everywhere
@@ -260,7 +269,7 @@ class Interactive(Protocol):
         ...
 
     async def record_end(self, entry: LedgerEntry, state: str, reason: str) -> None:
-        """Record how a transaction ended."""
+        """Record how a transaction ended. Where the ledger knows of a transaction by its end alone, the first word on it stays."""
         ...
 
     async def forget_ended(self, seconds: float) -> None:

@@ -183,11 +183,13 @@ class PostgresEngine:
         """The table of the schema `portico`."""
         return replace(companion, database=self.name)
 
-    async def begin_interactive(self, entry: LedgerEntry, isolation: Isolation, *, read_only: bool) -> PostgresInteractive:
+    async def begin_interactive(
+        self, entry: LedgerEntry, isolation: Isolation, *, read_only: bool, life: float, until: float
+    ) -> PostgresInteractive:
         """Open a transaction that its caller holds, and record it outside of it."""
-        transaction, number = await PostgresInteractive.open(self._pool, isolation, read_only=read_only)
+        transaction, number = await PostgresInteractive.open(self._pool, isolation, read_only=read_only, life=life, until=until)
         try:
-            async with self._asking(Share.LEDGER) as connection:
+            async with self._asking(Share.LEDGER, until) as connection:
                 await ledger.record_begin(connection, entry, number)
         except BaseException:
             await to_its_end(transaction.rollback())
@@ -266,9 +268,9 @@ class PostgresEngine:
             return await unsafe_reasons(connection, self.schemas)
 
     @asynccontextmanager
-    async def _asking(self, share: Share = Share.CONTROL) -> AsyncIterator[Connection]:
+    async def _asking(self, share: Share = Share.CONTROL, until: float | None = None) -> AsyncIterator[Connection]:
         """A connection for the service's own questions; a driver's error becomes Portico's."""
-        async with self._pool.acquire(share) as connection:
+        async with self._pool.acquire(share, until) as connection:
             try:
                 yield connection
             except LOST as error:

@@ -18,6 +18,13 @@ from portico.errors import DatabaseUnavailable, OutcomeUnknown, PorticoError, St
 T = TypeVar("T")
 
 RECOVERY_SECONDS = 5.0
+GRACE_SECONDS = 5.0
+"""How much longer than its holder the server lets a transaction idle."""
+
+# A limit of the server's own stays where it is a shorter one.
+_OPEN = """SELECT pg_current_xact_id()::text, set_config('idle_in_transaction_session_timeout',
+ CASE WHEN own.text::interval BETWEEN '1ms' AND make_interval(secs => $1) THEN own.text ELSE (($1 * 1000)::bigint)::text END, true)
+FROM (SELECT current_setting('idle_in_transaction_session_timeout') AS text) AS own"""
 
 # The names hold a space, so that no caller's savepoint can have them.
 _CALL, _RUN = '"portico call"', '"portico run"'
@@ -37,12 +44,15 @@ class PostgresInteractive(PostgresTransaction):
         self._call_set = self._run_set = False
 
     @classmethod
-    async def open(cls, pool: Pool, isolation: Isolation, *, read_only: bool) -> tuple[PostgresInteractive, str]:
-        """Begin; gives the transaction's number at the server too. Raises PoolExhausted, DatabaseUnavailable."""
-        transaction = cls(await pool.take(Share.INTERACTIVE), pool, Share.INTERACTIVE)
+    async def open(cls, pool: Pool, isolation: Isolation, *, read_only: bool, life: float, until: float) -> tuple[PostgresInteractive, str]:
+        """Begin; gives the transaction's number at the server too. Raises PoolExhausted, DatabaseUnavailable.
+
+        The server ends it where nothing comes for longer than its life: its holder may be frozen, and its locks would stay.
+        """
+        transaction = cls(await pool.take(Share.INTERACTIVE, until), pool, Share.INTERACTIVE)
         await transaction._start(isolation, read_only=read_only)
         try:
-            found = await transaction._guarded(transaction._connection.fetchval("SELECT pg_current_xact_id()::text"))
+            found = await transaction._guarded(transaction._connection.fetchval(_OPEN, life + GRACE_SECONDS))
         except BaseException:
             await to_its_end(transaction.rollback())
             raise

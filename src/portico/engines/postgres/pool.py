@@ -113,15 +113,15 @@ class Pool:
     # --- taking and giving back ------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def acquire(self, share: Share) -> AsyncIterator[Connection]:
-        """A connection for as long as the block runs.
+    async def acquire(self, share: Share, until: float | None = None) -> AsyncIterator[Connection]:
+        """A connection for as long as the block runs; `until` as `take` has it.
 
         A connection whose block fails while a statement or transaction may still be open is closed, never given to another.
 
         Raises:
             PoolExhausted: none became free in time. DatabaseUnavailable: none can be made.
         """
-        connection = await self.take(share)
+        connection = await self.take(share, until)
         clean = False
         try:
             yield connection
@@ -129,8 +129,8 @@ class Pool:
         finally:
             self.give_back(connection, share, clean=clean)
 
-    async def take(self, share: Share) -> Connection:
-        """A connection that `give_back` must get again."""
+    async def take(self, share: Share, until: float | None = None) -> Connection:
+        """A connection that `give_back` must get again. `until`: the event loop's time until which it is waited for."""
         way = self._ways[share]
         idle = way.group.idle
         if idle and not any(limit.locked() for limit in way.limits):
@@ -141,16 +141,16 @@ class Pool:
                 self._out.add(connection)
                 return connection
             idle.append(connection)
-        return await self._wait(way)
+        return await self._wait(way, until)
 
-    async def _wait(self, way: _Way) -> Connection:
+    async def _wait(self, way: _Way, until: float | None) -> Connection:
         """The long way: wait for the share's turn, see that the connection answers, or make one."""
         started = time.monotonic()
         held: list[asyncio.Semaphore] = []
         connection: Connection | None = None
         self._waiting += 1
         try:
-            async with asyncio.timeout(self.options.timeout):
+            async with asyncio.timeout_at(until) if until is not None else asyncio.timeout(self.options.timeout):
                 for limit in way.limits:
                     await limit.acquire()
                     held.append(limit)

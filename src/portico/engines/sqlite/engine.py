@@ -291,13 +291,15 @@ class SqliteEngine:
             await transaction.rollback()
         return forgotten
 
-    async def begin_interactive(self, entry: LedgerEntry, isolation: Isolation, *, read_only: bool) -> SqliteInteractive:
+    async def begin_interactive(
+        self, entry: LedgerEntry, isolation: Isolation, *, read_only: bool, life: float, until: float
+    ) -> SqliteInteractive:
         """Open a transaction that its caller holds; every isolation level is serializable here."""
-        del isolation
+        del isolation, life
         if self._interactive is None:
             raise closed()
-        lease = await self._interactive.take(self.options.wait_timeout)
-        timeout = self.options.statement_timeout
+        left, timeout = until - asyncio.get_running_loop().time(), self.options.statement_timeout
+        lease = await self._interactive.take(min(max(0.0, left), self.options.wait_timeout))
         return SqliteInteractive(
             lease, self._interactive, self._gate, self._keys, entry=entry, read_only=read_only, statement_timeout=timeout
         )

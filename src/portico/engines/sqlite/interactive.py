@@ -109,8 +109,9 @@ class SqliteInteractive(SqliteTransaction):
         self._call_set = False
 
     def _before_commit(self) -> None:
-        if self._writing:
-            ledger.write(self._connection, self._entry, self._begun_at, "committed", "committed")
+        if self._writing and not ledger.write(self._connection, self._entry, self._begun_at, "committed", "committed"):
+            # This process did not answer for so long that it was taken for lost, and a caller was told so.
+            raise StaleSnapshot("The transaction was given up, and was rolled back.")
 
     def _execute(self, sql: str) -> None:
         try:

@@ -28,9 +28,10 @@ def _stored(at: dt.datetime) -> str:
     return at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-def write(connection: sqlite3.Connection, entry: LedgerEntry, begun_at: str, state: str, reason: str) -> None:
-    """Record how a transaction ended; the first word on it stays. Raises sqlite3.Error."""
-    connection.execute(_WRITE, (str(entry.id), entry.service, entry.holder, begun_at, now(), state, reason))
+def write(connection: sqlite3.Connection, entry: LedgerEntry, begun_at: str, state: str, reason: str) -> bool:
+    """Record how a transaction ended; False where another word on it was there before, which stays. Raises sqlite3.Error."""
+    written = connection.execute(_WRITE, (str(entry.id), entry.service, entry.holder, begun_at, now(), state, reason))
+    return written.rowcount == 1
 
 
 def recorded(connection: sqlite3.Connection, id: UUID) -> LedgerState | None:  # noqa: A002 - what it is called everywhere

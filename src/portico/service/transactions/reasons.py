@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from portico.errors import TransactionGone
+from portico.errors import TransactionGone, Unavailable
 
 State = Literal["started", "committed", "rolled_back", "failed", "expired", "unknown"]
 
-COMMITTED, ROLLED_BACK, FAILED, EXPIRED = "committed", "rolled_back", "failed", "expired"
+STARTED, COMMITTED, ROLLED_BACK, FAILED, EXPIRED = "started", "committed", "rolled_back", "failed", "expired"
+HOLDER_LOST, HOLDER_UNREACHABLE = "holder_lost", "holder_unreachable"
 
 _SENTENCES = {
     "committed": "The transaction was committed.",
@@ -20,7 +21,8 @@ _SENTENCES = {
     "undone_by_database": "The database undid the transaction.",
     "commit_refused": "The database refused the commit, and the transaction was rolled back.",
     "service_stopped": "The service that held the transaction was stopped, and the transaction was rolled back.",
-    "holder_lost": "The process that held the transaction is gone or cannot be reached; nothing of it was committed.",
+    HOLDER_LOST: "The process that held the transaction is gone; nothing of it was committed.",
+    HOLDER_UNREACHABLE: "The process that holds the transaction cannot be reached now; the transaction is open still.",
     "ended": "The transaction has ended.",
     "commit_unanswered": "The connection was lost while the transaction was committed; whether it was is not known yet.",
     "too_long_ago": "The transaction ended too long ago for the database to know how.",
@@ -32,7 +34,7 @@ HINTS = {
     "idle": "Begin a new one; transactions.idle_seconds is the limit.",
     "life": "Begin a new one; transactions.life_seconds is the limit.",
     "service_stopped": "Begin a new one and repeat its calls.",
-    "holder_lost": "Begin a new one and repeat its calls.",
+    HOLDER_LOST: "Begin a new one and repeat its calls.",
 }
 
 
@@ -44,3 +46,12 @@ def sentence(reason: str) -> str:
 def gone(state: str, reason: str) -> TransactionGone:
     """The error of calls in a transaction that is no longer open."""
     return TransactionGone(sentence(reason), hint=HINTS.get(reason), details={"state": state, "reason": reason})
+
+
+def unreachable() -> Unavailable:
+    """The error of calls in a transaction that is open, and held by a process which does not answer."""
+    return Unavailable(
+        f"{sentence(HOLDER_UNREACHABLE)} Whether the call reached it is not known.",
+        hint="Try again shortly, or ask GET /api/db/transaction/{id}; without calls it is rolled back after its idle limit.",
+        details={"state": STARTED, "reason": HOLDER_UNREACHABLE},
+    )

@@ -20,13 +20,23 @@ from portico.errors import (
     PorticoError,
     StaleSnapshot,
     TransactionGone,
+    Unavailable,
 )
 from portico.events import Emit, TransactionBegan, TransactionEnded
 from portico.query.capabilities import Capability
 from portico.service.caller import Caller
 from portico.service.transactions.held import Held, Inside, Limits
 from portico.service.transactions.ids import Holder, Ids, Token
-from portico.service.transactions.reasons import COMMITTED, EXPIRED, FAILED, ROLLED_BACK, gone
+from portico.service.transactions.lost import POLL_SECONDS, RESOLVE_SECONDS, last_word
+from portico.service.transactions.reasons import (
+    COMMITTED,
+    EXPIRED,
+    FAILED,
+    ROLLED_BACK,
+    STARTED,
+    gone,
+    unreachable,
+)
 
 T = TypeVar("T")
 
@@ -36,12 +46,6 @@ REMEMBERED_SECONDS = 900.0
 FORGET_EVERY_SECONDS = 600.0
 KEPT_SECONDS = 86_400.0
 """How long the ledger keeps what ended, beside the longest life."""
-
-RESOLVE_SECONDS = 5.0
-"""How long a lost commit is asked about before its caller is told that nobody knows."""
-
-
-POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +99,17 @@ class Transactions:
 
     async def _open(self, engine: Interactive, token: Token, entry: LedgerEntry, isolation: Isolation, *, read_only: bool) -> Held:
         place = self._places.setdefault(entry.service, asyncio.Semaphore(self._limits.per_service))
+        # One deadline for both queues: the service's own, and that for a connection.
+        until = asyncio.get_running_loop().time() + self._limits.waits
         try:
-            async with asyncio.timeout(self._limits.waits):
+            async with asyncio.timeout_at(until):
                 await place.acquire()
         except TimeoutError:
             raise PoolExhausted(
                 f"The service has {self._limits.per_service} transactions open here already.", hint="End one, or try again shortly."
             ) from None
         try:
-            transaction = await engine.begin_interactive(entry, isolation, read_only=read_only)
+            transaction = await engine.begin_interactive(entry, isolation, read_only=read_only, life=self._limits.life, until=until)
         except BaseException:
             place.release()
             raise
@@ -139,7 +145,7 @@ class Transactions:
         """
         held = self.find(token, caller)
         if held is None:
-            raise await self.gone(token)
+            raise await self.gone(token, caller)
         held.enter()
         try:
             await held.turn.acquire()
@@ -175,10 +181,10 @@ class Transactions:
             held.turn.release()
             held.leave()
 
-    async def gone(self, token: Token) -> TransactionGone:
-        """The error of calls in a transaction that no worker holds."""
-        known = await self.ask(token)
-        return gone(known.state, known.reason or "ended")
+    async def gone(self, token: Token, caller: Caller) -> TransactionGone | Unavailable:
+        """The error of calls in a transaction whose holder does not answer, or does not know it."""
+        known = await self.ask(token, caller)
+        return unreachable() if known.state == STARTED else gone(known.state, known.reason or "ended")
 
     # --- the caller's control --------------------------------------------------------------------------------------------
 
@@ -265,7 +271,7 @@ class Transactions:
         while True:
             with contextlib.suppress(PorticoError):
                 found = await engine.recorded(held.token.id)
-                if found is not None and found.state not in {"started", "unknown"}:
+                if found is not None and found.state not in {STARTED, "unknown"}:
                     self._settle(held, found)
                     return
             if asyncio.get_running_loop().time() >= end:
@@ -284,21 +290,11 @@ class Transactions:
             await self._resolve(held, 0.0)
         return self._known(held)
 
-    async def ask(self, token: Token) -> Known:
+    async def ask(self, token: Token, caller: Caller) -> Known:
         """What the ledger says of a transaction whose holder does not answer."""
-        text = self.ids.write(token)
-        engine = self._interactive(token)
-        end = asyncio.get_running_loop().time() + RESOLVE_SECONDS
-        while True:
-            found = await engine.recorded(token.id)
-            if found is None:
-                return Known(text, ROLLED_BACK, "holder_lost")
-            if found.state != "started":
-                return Known(text, found.state, found.reason)
-            # The server has not noticed yet that the holder is gone; a commit may be on its way still.
-            if asyncio.get_running_loop().time() >= end:
-                return Known(text, "unknown", "holder_lost")
-            await asyncio.sleep(POLL_SECONDS)
+        entry = LedgerEntry(token.id, caller.identity.service, str(token.holder))
+        found = await last_word(self._interactive(token), entry)
+        return Known(self.ids.write(token), found.state, found.reason)
 
     def _interactive(self, token: Token) -> Interactive:
         engine = self._engines.get(token.database)
@@ -309,7 +305,7 @@ class Transactions:
     def _known(self, held: Held) -> Known:
         text = self.ids.write(held.token)
         if held.is_open():
-            return Known(text, "started", None, dt.datetime.now(dt.UTC) + dt.timedelta(seconds=held.expires_in))
+            return Known(text, STARTED, None, dt.datetime.now(dt.UTC) + dt.timedelta(seconds=held.expires_in))
         return Known(text, held.state, held.reason)
 
     # --- the end ---------------------------------------------------------------------------------------------------------
