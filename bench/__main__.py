@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.comparisons import WORKS, Work
+from bench.portico import OPTIONS
 from bench.processes import BenchError
 from bench.report import Value, markdown, write
 from bench.rounds import Measured, measure
@@ -95,7 +96,8 @@ def _parse() -> argparse.Namespace:
 
 def _works(arguments: argparse.Namespace) -> list[Work]:
     """The works of the parts, with the targets that this run drives."""
-    programs = set(arguments.against) if arguments.without_portico else {"portico", "portico cached", *arguments.against}
+    ours = {name.partition("/")[0] for name in OPTIONS}
+    programs = set(arguments.against) | (set() if arguments.without_portico else ours)
     chosen = [work for work in WORKS if work.part in arguments.parts]
     cut = [dataclasses.replace(work, targets=tuple(each for each in work.targets if each.partition("/")[0] in programs)) for work in chosen]
     return [work for work in cut if work.targets]

@@ -5,6 +5,7 @@ from typing import Literal
 
 PORTICO = "portico/postgres"
 CACHED = "portico cached/postgres"
+UNAUDITED = "portico unaudited/postgres"
 BY_HAND = "by hand/postgres"
 IDIOMATIC = "idiomatic/postgres"
 PREST = "pREST/postgres"
@@ -61,14 +62,15 @@ class Ratio:
 GET = Work("get", "get", 32, (PORTICO, BY_HAND, IDIOMATIC, PREST))
 GET_BY_COLLECTION = Work("get", "get by collection", 32, (PORTICO,))
 LIST = Work("list", "list", 32, (PORTICO, BY_HAND, IDIOMATIC, PREST))
-CREATE = Work("create", "create", 32, (PORTICO, BY_HAND))
+CREATE = Work("create", "create", 32, (PORTICO, BY_HAND, UNAUDITED))
+CREATE_KEYED = Work("create", "create with key", 32, (PORTICO,))
 BULK = Work("bulk", "bulk", 1, (PORTICO, BY_HAND))
 ALONE = Work("alone", "get", 1, (PORTICO, BY_HAND))
 CACHE = Work("cached", "get of 1000", 32, (CACHED, PORTICO))
 SQLITE_GET = Work("sqlite", "get", 32, (PORTICO_SQLITE, BY_HAND_SQLITE, POCKETBASE))
 SQLITE_LIST = Work("sqlite", "list", 32, (PORTICO_SQLITE, POCKETBASE))
 SQLITE_CREATE = Work("sqlite", "create", 32, (PORTICO_SQLITE, POCKETBASE))
-WORKS = (GET, GET_BY_COLLECTION, LIST, CREATE, BULK, ALONE, CACHE, SQLITE_GET, SQLITE_LIST, SQLITE_CREATE)
+WORKS = (GET, GET_BY_COLLECTION, LIST, CREATE, CREATE_KEYED, BULK, ALONE, CACHE, SQLITE_GET, SQLITE_LIST, SQLITE_CREATE)
 
 RATIOS = (
     Ratio("get by id ÷ by hand", GET, PORTICO, BY_HAND, "rate", 1.4, 1.9),

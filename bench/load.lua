@@ -29,6 +29,7 @@ function request()
   local body
   if method == "POST" then
     sequence = sequence + 1
+    if headers["Idempotency-Key"] then headers["Idempotency-Key"] = string.format("%s-%d-%d", tag, number, sequence) end
     body = string.format(
       '{"client_id": "%s", "filename": "upload-%s-%d-%d.txt", "file_size": 50, "file_type": "text/plain", ' ..
       '"content_type": "text/plain", "file_path": "/uploads/new.txt", "summary": "A new file.", "metadata": {"lang": "en"}}',

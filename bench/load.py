@@ -21,7 +21,7 @@ class Call:
     Args:
         method: `GET`, or `POST` to create a document.
         path: with `{id}`, `{id15}` (padded to 15 digits) and `{client}` where the random document's go.
-        headers: what every request carries; `X-Client-ID` is replaced by the random document's tenant.
+        headers: what every request carries; `X-Client-ID` is replaced by the random document's tenant, `Idempotency-Key` by a new one.
         documents: how many documents the random one is chosen from.
     """
 

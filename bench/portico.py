@@ -13,13 +13,18 @@ from tests.servers.portico import PorticoProcess
 from tests.servers.postgres import PostgresDatabase
 
 _COLLECTION = "/api/db/document_metadata"
-_CACHED = {"name": "document_metadata", "cache": {"ttl_seconds": 300}}
+OPTIONS: Mapping[str, Mapping[str, object]] = {
+    "portico/postgres": {},
+    "portico cached/postgres": {"cache": {"ttl_seconds": 300}},
+    "portico unaudited/postgres": {"audit": False},
+}
+"""What the collection of documents has beside what is built in, by target."""
 
 
-def start_on_postgres(name: str, folder: Path, database: PostgresDatabase, *, cached: bool = False) -> Target:
+def start_on_postgres(name: str, folder: Path, database: PostgresDatabase) -> Target:
     """Portico on the benchmark's PostgreSQL, one worker; its tables are made and filled the first time."""
     main = {"type": "postgresql", "connection_string": database.dsn(), "migration_connection_string": database.dsn("postgres")}
-    portico = _configure(folder, main, collections=[_CACHED] if cached else [])
+    portico = _configure(folder, main, collections=[{"name": "document_metadata", **OPTIONS[name]}] if OPTIONS[name] else [])
     _run(portico, "init-db")
     if not holds_documents(database, "app"):
         load(database, "app", documents(), clients())
@@ -55,6 +60,7 @@ def calls(key: str) -> Mapping[str, Call]:
         "get by collection": Call("GET", f"{_COLLECTION}/{{id}}", of_client),
         "list": Call("GET", f"{_COLLECTION}?order=id&limit=50", of_client),
         "create": Call("POST", "/clients/{client}/documents", posted),
+        "create with key": Call("POST", "/clients/{client}/documents", (*posted, ("Idempotency-Key", ""))),
         "bulk": Call("POST", _COLLECTION, (*posted, ("X-Client-ID", ""))),
         "get of 1000": Call("GET", "/clients/{client}/documents/{id}", ours, documents=1000),
         "export": Call("GET", f"{_COLLECTION}/export", of_client),

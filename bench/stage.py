@@ -40,7 +40,7 @@ _SQLITE_TABLE = """
 class Stage:
     """What one run of the benchmark has started; leaving it ends everything.
 
-    Targets are `portico/postgres`, `portico cached/postgres`, `by hand/postgres`, `idiomatic/postgres`, `pREST/postgres`,
+    Targets are those of `portico.OPTIONS`, `by hand/postgres`, `idiomatic/postgres`, `pREST/postgres`,
     `portico/sqlite`, `by hand/sqlite` and `PocketBase/sqlite`.
     """
 
@@ -88,8 +88,8 @@ class Stage:
 
     def _start(self, name: str, folder: Path) -> Target:
         match name:
-            case "portico/postgres" | "portico cached/postgres":
-                return portico.start_on_postgres(name, folder, self.database, cached="cached" in name)
+            case _ if name in portico.OPTIONS:
+                return portico.start_on_postgres(name, folder, self.database)
             case "portico/sqlite":
                 return portico.start_on_sqlite(name, folder)
             case "pREST/postgres":
