@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -91,32 +90,29 @@ def slow_count(harness: Harness, timeout: float) -> asyncio.Task[Any]:
 
 async def test_a_statement_that_runs_too_long_is_cancelled_and_holds_nobody_up(harness: Harness) -> None:
     await harness.create("things", {"id": 1})
-    started = time.monotonic()
-    slow = slow_count(harness, 0.5)
-    waits = []
-    while not slow.done():
-        before = time.monotonic()
+    patient, slow = slow_count(harness, 60), slow_count(harness, 0.5)
+    for _ in range(50):
         assert await harness.get("things", 1) is not None
-        await asyncio.sleep(0)
-        waits.append(time.monotonic() - before)
-    assert isinstance(await slow, StatementTimeout)
-    assert time.monotonic() - started < 5
-    assert sorted(waits)[len(waits) // 2] < 0.05
+    assert not patient.done(), "what came later was answered first"
+    async with asyncio.timeout(30):
+        assert isinstance(await slow, StatementTimeout)
+    patient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await patient
     assert harness.engine.pool_status().checked_out == 0
 
 
-async def test_the_statement_of_a_caller_who_left_is_cancelled_within_a_second(harness: Harness) -> None:
+async def test_the_statement_of_a_caller_who_left_is_cancelled(harness: Harness) -> None:
     slow = slow_count(harness, 60)
 
     async def in_a_thread() -> bool:
         return harness.engine.pool_status().checked_out == 1
 
     await wait_until_async(in_a_thread, what="the statement in a thread")
-    started = time.monotonic()
     slow.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await slow
-    assert time.monotonic() - started < 1
+    async with asyncio.timeout(30):
+        with pytest.raises(asyncio.CancelledError):
+            await slow
     assert harness.engine.pool_status().checked_out == 0
     assert (await harness.engine.health()).healthy
 

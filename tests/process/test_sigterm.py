@@ -107,7 +107,7 @@ def test_what_does_not_end_in_time_is_cut_off(portico: StartPortico) -> None:
         writer.close()
         return time.monotonic() - began
 
-    assert asyncio.run(end_beside_half_a_request()) < 10
+    assert asyncio.run(end_beside_half_a_request()) < 15
     with closing(sqlite3.connect(process.folder / "portico.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("SELECT count(*) FROM clients WHERE id = 'half'").fetchone() == (0,)
@@ -126,7 +126,7 @@ def test_an_idle_connection_does_not_hold_the_end_up(portico: StartPortico) -> N
         writer.close()
         return time.monotonic() - began
 
-    assert asyncio.run(end_beside_an_idle_connection()) < 5
+    assert asyncio.run(end_beside_an_idle_connection()) < 15
 
 
 def test_it_ends_in_order_while_its_workers_are_starting(portico: StartPortico) -> None:
@@ -137,4 +137,4 @@ def test_it_ends_in_order_while_its_workers_are_starting(portico: StartPortico) 
     began = time.monotonic()
     os.kill(process.process.pid, signal.SIGTERM)
     assert process.stop() == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 15

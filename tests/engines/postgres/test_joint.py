@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +24,9 @@ from tests.servers.waiting import wait_until_async
 pytestmark = pytest.mark.database
 
 
-def spy(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many calls each statement of the engine ran, in order."""
+def spy(notes: Notes, monkeypatch: pytest.MonkeyPatch, slow_seconds: float = 60.0) -> list[int]:
+    """How many calls each statement of the engine ran, in order; on a busy machine too, none of them counts as slow."""
+    monkeypatch.setattr(coalesce, "SLOW_SECONDS", slow_seconds)
     sizes: list[int] = []
     run = notes.engine.run
 
@@ -62,7 +62,6 @@ async def test_calls_that_wait_at_the_same_moment_share_a_statement(notes: Notes
 async def test_a_call_joins_no_statement_that_was_sent_before_it_came_and_two_are_under_way_at_most(
     notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coalesce, "SLOW_SECONDS", 60.0)
     sizes = spy(notes, monkeypatch)
     lane = notes.reading()
     blocker = await blocked_read(notes)
@@ -239,34 +238,35 @@ async def test_a_write_whose_caller_has_left_is_completed_and_its_connection_use
 
 async def test_nobody_waits_behind_a_slow_joint_statement_and_its_plan_is_taken_out(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coalesce, "STRIKES", 1)
-    notes.database.execute("CREATE POLICY slow ON app.notes AS RESTRICTIVE USING (id <> 1 OR pg_sleep(1.5) IS NOT NULL)")
-    sizes = spy(notes, monkeypatch)
+    notes.database.execute("CREATE POLICY slow ON app.notes AS RESTRICTIVE USING (id <> 1 OR pg_sleep(60) IS NOT NULL)")
+    sizes = spy(notes, monkeypatch, coalesce.SLOW_SECONDS)
     lane = notes.reading()
     slow = [asyncio.create_task(notes.run(lane, (1,)))]
     await until(lambda: sizes == [1], "the first slow statement")
     slow += [asyncio.create_task(notes.run(lane, (1,))) for _ in range(2)]
     await until(lambda: sizes == [1, 2], "the second slow statement")
-    started = time.monotonic()
     waiting = asyncio.create_task(notes.run(lane, (3,)))
     assert isinstance(await waiting, Document)
-    assert time.monotonic() - started < 1.2
     assert not any(task.done() for task in slow)
     await until(lambda: any(isinstance(event, PlanDisjoined) and event.reason == "slow" for event in notes.events), "the plan's removal")
     sizes.clear()
     await notes.run_at_once(lane, [((3,), A)] * 3)
     assert sizes == [1, 1, 1]
-    await asyncio.gather(*slow)
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
 
 
 async def test_a_service_whose_creates_often_fail_is_taken_out_and_the_others_are_not(
     notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sizes = spy(notes, monkeypatch)
     lane = notes.creating()
     failing = [notes.run(lane, (None, 1, "a", f"bad {number}"), service="failing") for number in range(coalesce.FAILURES_APART + 1)]
     good = [notes.run(lane, (None, 2000 + number, "a", f"good {number}"), service="good") for number in range(20)]
     await asyncio.gather(*failing, *good, return_exceptions=True)
     assert [event.reason for event in notes.events if isinstance(event, PlanDisjoined)] == ["failing"]
-    sizes = spy(notes, monkeypatch)
+    sizes.clear()
     await asyncio.gather(*(notes.run(lane, (None, 3000 + number, "a", f"more {number}"), service="good") for number in range(5)))
     assert sizes == [1, 4]
     sizes.clear()

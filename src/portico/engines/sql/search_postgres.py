@@ -49,7 +49,7 @@ class PostgresSearch:
         if not wanted and not connection.scalar(sa.text("SELECT to_regclass(:name)"), {"name": TABLE}):
             return ()
         self._create_table(connection)
-        there: dict[str, str] = dict(connection.execute(sa.text(_FUNCTIONS)).tuples().all())
+        there: dict[str, str] = {str(name): str(comment) for name, comment in connection.execute(sa.text(_FUNCTIONS))}
         names = {_function(item): item for item in wanted}
         for name in there.keys() - names.keys():
             connection.exec_driver_sql(f"DROP FUNCTION {SCHEMA}.{quote(name)}() CASCADE")
