@@ -101,7 +101,13 @@ def mongo_server() -> Iterator[MongoServer]:
 
 
 @pytest.fixture
-def portico(request: pytest.FixtureRequest) -> Iterator[StartPortico]:
+def warm() -> bool:
+    """Whether `portico` may fork the service instead of starting it as a user does; where its processes are tested, it may not."""
+    return True
+
+
+@pytest.fixture
+def portico(request: pytest.FixtureRequest, warm: bool) -> Iterator[StartPortico]:
     """Start the real service, as often as the test likes, over SQLite or PostgreSQL."""
     with ExitStack() as stack:
 
@@ -118,7 +124,7 @@ def portico(request: pytest.FixtureRequest) -> Iterator[StartPortico]:
                 database = prepared_database(request.getfixturevalue("postgres"), content)
                 stack.callback(database.drop)
                 content |= over(database)
-            process = PorticoProcess(content, environment=environment)
+            process = PorticoProcess(content, environment=environment, warm=warm)
             stack.callback(process.close)
             if not start:
                 return process

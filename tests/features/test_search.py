@@ -167,7 +167,7 @@ def test_misspelt_words_are_a_capability(search: Callable[..., httpx2.Response])
 def test_misspelt_words_are_found_where_the_database_has_trigrams(postgres: PostgresServer) -> None:
     content = yaml.safe_load(DECLARED)
     database = prepared_database(postgres, content)
-    process = PorticoProcess(content | over(database))
+    process = PorticoProcess(content | over(database), warm=True)
     try:
         database.execute("CREATE EXTENSION pg_trgm SCHEMA public")
         assert process.run("init-db").returncode == 0

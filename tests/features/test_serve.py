@@ -10,12 +10,19 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.conftest import StartPortico
 from tests.servers.portico import PorticoProcess
 from tests.servers.postgres import PASSWORDS, PostgresServer
 from tests.servers.process import answers
 from tests.servers.waiting import wait_until
+
+
+@pytest.fixture
+def warm() -> bool:
+    """Here the start itself is tested."""
+    return False
 
 
 def workers_of(process: PorticoProcess) -> list[int]:

@@ -33,7 +33,7 @@ def command(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PorticoP
         logins = {"connection_string": database.dsn(), "migration_connection_string": database.dsn("migrator")}
         logins["backup_connection_string"] = database.dsn("postgres")
         config["databases"] = {"main": {"type": "postgresql"} | logins}
-    process = PorticoProcess(config)
+    process = PorticoProcess(config, warm=True)
     yield process
     process.close()
 

@@ -9,6 +9,12 @@ from tests.servers.postgres import PostgresDatabase, PostgresServer
 
 
 @pytest.fixture
+def warm() -> bool:
+    """Here the processes themselves are tested."""
+    return False
+
+
+@pytest.fixture
 def process_database(request: pytest.FixtureRequest, engine: str) -> Iterator[PostgresDatabase | None]:
     """The PostgreSQL database of a test for that engine, prepared by `init-db`; None for the embedded SQLite."""
     if engine == "sqlite":

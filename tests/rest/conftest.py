@@ -19,7 +19,7 @@ Wire = httpx2.Client
 def served(request: pytest.FixtureRequest) -> Iterator[tuple[str, PorticoProcess, Callable[[], None]]]:
     """The engine, a running Portico, and what puts the library back."""
     if request.param == "sqlite":
-        process = PorticoProcess(CONFIG)
+        process = PorticoProcess(CONFIG, warm=True)
         try:
             yield "sqlite", process.start(), lambda: fill(process)
         finally:
@@ -29,7 +29,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[tuple[str, PorticoProcess
     database = prepared_database(server, CONFIG)
     database.execute(OF_POSTGRES)
     main = over(database)["databases"]["main"] | {"discover": ["public", "annex"]}  # type: ignore[index]
-    process = PorticoProcess(CONFIG | {"databases": {"main": main}})
+    process = PorticoProcess(CONFIG | {"databases": {"main": main}}, warm=True)
 
     def refill() -> None:
         database.execute("TRUNCATE public.loans")

@@ -36,7 +36,7 @@ def tenants(postgres: PostgresServer) -> Iterator[tuple[PorticoProcess, Tenant, 
     config = CONFIG | {"functions": NAMED}
     database = prepared_database(postgres, config)
     database.execute(UNDECLARED)
-    process = PorticoProcess(config | over(database))
+    process = PorticoProcess(config | over(database), warm=True)
     try:
         process.start()
         made = process.run("key", "create", "--service", "setup", "--clients", "*", "--allow", "*:*", "--json")

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -12,11 +13,24 @@ import yaml
 
 from tests.servers.process import ServerFailedError, ServerProcess, create_folder, find_free_port
 from tests.servers.waiting import wait_until
+from tests.servers.warm import WarmProcess, WarmStarter, starter
 
 REPOSITORY = Path(__file__).parents[2]
+_PROGRAM = (sys.executable, "-m", "portico")
 
 # What a developer may have set for a Portico of their own must not reach the one under test.
 _FOREIGN = ("PORTICO_", "DB_", "DATABASE_URL", "REDIS_URL", "MONGODB_URL", "OTEL_", "ENVIRONMENT", "LOG_LEVEL")
+
+
+class _WarmServer(ServerProcess):
+    """One that is forked instead of started anew."""
+
+    def __init__(self, starter: WarmStarter, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        super().__init__(command, folder, environment=environment)
+        self._start = partial(starter.start, command[len(_PROGRAM) :], folder, environment)
+
+    def _launch(self, log: int) -> WarmProcess:
+        return self._start(log, log)
 
 
 class PorticoProcess:
@@ -29,6 +43,7 @@ class PorticoProcess:
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
         arguments: Sequence[str] = (),
+        warm: bool = False,
     ) -> None:
         """Write the configuration; `start` starts the service.
 
@@ -37,6 +52,7 @@ class PorticoProcess:
             environment: variables beside those of the tests themselves, from which Portico's own are taken out.
             folder: where it runs; a new one unless given. Two processes of one folder are two nodes over the same files.
             arguments: more arguments of `portico serve`.
+            warm: its commands are forked from a process that has imported everything; for tests in which starting is only the way.
         """
         self._owns_folder = folder is None
         self.folder = folder or create_folder("portico")
@@ -48,8 +64,12 @@ class PorticoProcess:
         self.config_file.write_text(yaml.safe_dump(content))
         ours = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
         self.environment = ours | {"PYTHONPATH": str(REPOSITORY / "src"), "PYTHONUNBUFFERED": "1"} | dict(environment or {})
-        command = [sys.executable, "-m", "portico", "serve", "--config", str(self.config_file), *arguments]
-        self.process = ServerProcess(command, self.folder, environment=self.environment)
+        command = [*_PROGRAM, "serve", "--config", str(self.config_file), *arguments]
+        self._warm = starter() if warm else None
+        if self._warm is None:
+            self.process = ServerProcess(command, self.folder, environment=self.environment)
+        else:
+            self.process = _WarmServer(self._warm, command, self.folder, self.environment)
         self.client = httpx2.Client(base_url=self.url, timeout=20)
 
     def start(self, within: float = 60.0) -> "PorticoProcess":
@@ -68,7 +88,9 @@ class PorticoProcess:
 
     def run(self, *arguments: str, within: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run another verb of the command line with the same configuration, for example `run("init-db")`."""
-        command = [sys.executable, "-m", "portico", *arguments, "--config", str(self.config_file)]
+        command = [*_PROGRAM, *arguments, "--config", str(self.config_file)]
+        if self._warm is not None:
+            return self._warm.run(command[len(_PROGRAM) :], self.folder, self.environment, within)
         return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=within, check=False)
 
     def stop(self) -> int:

@@ -85,7 +85,7 @@ def running(
     """The real service over SQLite, or over a fresh database of `server`, for as long as the context lasts."""
     content = dict(config)
     database = prepared_database(server, config) if engine == "postgres" and server is not None else None
-    process = PorticoProcess(content | (over(database) if database is not None else {}), environment=environment)
+    process = PorticoProcess(content | (over(database) if database is not None else {}), environment=environment, warm=True)
     try:
         if database is None:
             give_embedded(process, config, environment)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.servers.waiting import wait_until
+from tests.servers.warm import WarmProcess
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -122,7 +123,7 @@ class ServerProcess:
         self._user = user
         self._environment = dict(environment) if environment is not None else None
         self._stop_signal = stop_signal
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | WarmProcess | None = None
 
     @property
     def pid(self) -> int:
@@ -137,19 +138,7 @@ class ServerProcess:
     def start(self) -> None:
         """Start the process; it may not be ready yet."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.command,
-                cwd=self.folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                user=self._user,
-                group=_group(self._user),
-                extra_groups=[] if self._user else None,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, and nothing that could wait for a lock
-            )
+            self._process = self._launch(log.fileno())
 
     def wait_for_port(self, port: int, within: float = 20.0) -> None:
         """Wait until the server accepts connections on this port.
@@ -218,7 +207,22 @@ class ServerProcess:
         """The last lines of the log."""
         return "\n".join(self.log_text().splitlines()[-lines:])
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _launch(self, log: int) -> subprocess.Popen[bytes] | WarmProcess:
+        return subprocess.Popen(
+            self.command,
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            user=self._user,
+            group=_group(self._user),
+            extra_groups=[] if self._user else None,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, and nothing that could wait for a lock
+        )
+
+    def _running(self) -> subprocess.Popen[bytes] | WarmProcess:
         if self._process is None:
             raise ServerFailedError(f"{self.command[0]} was never started")
         return self._process
