@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from portico.engines.sql.companions_ddl import APPLICATION_ROLE, BACKUP_ROLE
 from portico.engines.sql.identifiers import APP_SCHEMA, quote
+from portico.engines.sql.search_owners import Writing, document_key, whose
 from portico.engines.sql.search_words import CLIENT, COLLECTION, LABELS, MARK, OWNER, labels
 from portico.model.collection import Collection
 from portico.model.companions import SCHEMA
@@ -120,7 +121,7 @@ class PostgresSearch:
         return found is not None
 
     def _body(self, collection: Collection, known: Mapping[str, Collection]) -> str:
-        was = f"collection = {literal(collection.name)} AND document_key = {_key(collection, 'OLD')}"
+        was = f"collection = {literal(collection.name)} AND document_key = {document_key(collection, 'OLD', _WRITING)}"
         columns = f"INSERT INTO {TABLE} (collection, document_key, words, body)"
         # `portico.all` lets it look up owners under row-level security; a function's own SET clause takes no setting of ours.
         return f"""DECLARE before text := coalesce(current_setting('portico.all', true), '');
@@ -141,7 +142,7 @@ END"""  # noqa: S608  # names and literals
         language = f"{literal(search.language)}::regconfig"
         labelled = labels(search)
         words = [f"setweight(to_tsvector({language}, {text}), '{LABELS[labelled[name]]}')" for name, text in texts.items()]
-        client, owner = _whose(collection, known, row, 0)
+        client, owner = whose(collection, known, row, _WRITING)
         scope = [
             literal(MARK + COLLECTION + collection.name),
             f"{literal(MARK + CLIENT)} || {client}",
@@ -149,7 +150,7 @@ END"""  # noqa: S608  # names and literals
         ]
         words.append(f"array_to_tsvector(array_remove(ARRAY[{', '.join(scope)}], NULL))")
         whole = " || chr(10) || ".join(texts.values())
-        return f"{literal(collection.name)}, {_key(collection, row)}, {' || '.join(words)}, {whole}"
+        return f"{literal(collection.name)}, {document_key(collection, row, _WRITING)}, {' || '.join(words)}, {whole}"
 
 
 def _escaped(text: str) -> str:
@@ -167,11 +168,6 @@ def _table(collection: Collection) -> str:
     return f"{quote(collection.schema or APP_SCHEMA)}.{quote(collection.table)}"
 
 
-def _key(collection: Collection, row: str) -> str:
-    parts = [f"replace(replace({row}.{quote(field.column)}::text, '%', '%25'), ',', '%2C')" for field in collection.key_fields]
-    return " || ',' || ".join(parts)
-
-
 def _deciding(collection: Collection) -> tuple[str, ...]:
     """The fields that decide whose a document is."""
     security = collection.security
@@ -180,26 +176,4 @@ def _deciding(collection: Collection) -> tuple[str, ...]:
     return tuple(name for name in (*names, *(parent.local if parent else ())) if name is not None and name in collection.by_name)
 
 
-def _whose(collection: Collection, known: Mapping[str, Collection], row: str, depth: int) -> tuple[str, str]:
-    """The client and the owner of the row `row`, as SQL that gives text or null."""
-    security = collection.security
-    nothing = "NULL::text"
-    if security.access_control == "tenant" and security.tenant_field is not None:
-        return f"{row}.{quote(collection.by_name[security.tenant_field].column)}::text", nothing
-    if security.access_control == "owner" and security.owner_field is not None and "users" in known:
-        owner, users = f"{row}.{quote(collection.by_name[security.owner_field].column)}", known["users"]
-        client = users.by_name[users.security.tenant_field or "client_id"].column
-        found = f"SELECT u.{quote(client)}::text FROM {_table(users)} u WHERE u.{quote(users.key_fields[0].column)} = {owner}"  # noqa: S608
-        return f"({found})", f"{owner}::text"
-    relation = next((item for item in collection.relations if item.name == security.relation), None)
-    parent = known.get(relation.collection) if relation is not None else None
-    if security.access_control == "relation" and relation is not None and parent is not None and depth < 8:
-        above = f"p{depth}"
-        pairs = zip(relation.local, relation.foreign, strict=True)
-        link = " AND ".join(
-            f"{above}.{quote(parent.by_name[theirs].column)} = {row}.{quote(collection.by_name[ours].column)}" for ours, theirs in pairs
-        )
-        parts = _whose(parent, known, above, depth + 1)
-        client, owner = (f"(SELECT {part} FROM {_table(parent)} {above} WHERE {link})" for part in parts)  # noqa: S608  # names
-        return client, owner
-    return nothing, nothing
+_WRITING = Writing(text="{}::text".format, table=lambda collection, name: f"{_table(collection)} {name}", nothing="NULL::text")

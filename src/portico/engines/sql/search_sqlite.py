@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import sqlalchemy as sa
 
 from portico.engines.sql.identifiers import quote
+from portico.engines.sql.search_owners import Writing, document_key, whose
 from portico.engines.sql.search_words import labels
 from portico.model.collection import Collection
 from portico.model.companions import SQLITE_PREFIX
@@ -17,6 +18,7 @@ INDEXES = {"english": "porter unicode61 remove_diacritics 2", "simple": "unicode
 
 ROWS_AT_ONCE = 2_000
 _EVENTS = ("insert", "update", "delete")
+_WRITING = Writing(text="CAST({} AS TEXT)".format, table=lambda collection, name: f"{quote(collection.table)} AS {name}", nothing=None)
 
 
 def stemming(language: str) -> str:
@@ -105,7 +107,8 @@ class SqliteSearch:
         made: dict[str, str] = {}
         for event in _EVENTS:
             name = f"{TABLE}#{collection.table}#{event}"
-            gone = f"DELETE FROM {TABLE} WHERE collection = {literal(collection.name)} AND document_key = {_key(collection, 'old')}; "  # noqa: S608
+            key = document_key(collection, "old", _WRITING)
+            gone = f"DELETE FROM {TABLE} WHERE collection = {literal(collection.name)} AND document_key = {key}; "  # noqa: S608
             columns = f"INSERT INTO {TABLE} (collection, document_key, language, scope, strong, body) "
             there = f"{columns}{self._select(collection, known, 'new', '')}; "
             work = {"insert": there, "update": gone + there, "delete": gone}[event]
@@ -119,11 +122,11 @@ class SqliteSearch:
         strong, body = (
             [name for name in search.fields if (places[name] == 0 and len(set(places.values())) > 1) is heavy] for heavy in (True, False)
         )
-        client, owner = _whose(collection, known, row, 0)
+        client, owner = whose(collection, known, row, _WRITING)
         scope = [f"'{scope_token('t', collection.name)}'"]
         scope += [f"coalesce(' ' || {scope_word(kind, text)}, '')" for kind, text in (("c", client), ("u", owner)) if text is not None]
         values = [
-            literal(collection.name), _key(collection, row), literal(stemming(search.language)), " || ".join(scope),
+            literal(collection.name), document_key(collection, row, _WRITING), literal(stemming(search.language)), " || ".join(scope),
             _texts(collection, strong, row), _texts(collection, body, row),
         ]  # fmt: skip
         return f"SELECT {', '.join(values)}{source}"  # names and literals
@@ -132,35 +135,3 @@ class SqliteSearch:
 def _texts(collection: Collection, names: Sequence[str], row: str) -> str:
     parts = [f"coalesce(CAST({row}.{quote(collection.by_name[name].column)} AS TEXT), '')" for name in names]
     return " || char(10) || ".join(parts) or "''"
-
-
-def _key(collection: Collection, row: str) -> str:
-    parts = [f"replace(replace(CAST({row}.{quote(field.column)} AS TEXT), '%', '%25'), ',', '%2C')" for field in collection.key_fields]
-    return " || ',' || ".join(parts)
-
-
-def _whose(collection: Collection, known: Mapping[str, Collection], row: str, depth: int) -> tuple[str | None, str | None]:
-    """The client and the owner of the row `row`, as SQL that gives text or null; None where nobody is."""
-    security = collection.security
-    if security.access_control == "tenant" and security.tenant_field is not None:
-        return f"CAST({row}.{quote(collection.by_name[security.tenant_field].column)} AS TEXT)", None
-    if security.access_control == "owner" and security.owner_field is not None and "users" in known:
-        owner, users = f"{row}.{quote(collection.by_name[security.owner_field].column)}", known["users"]
-        client = quote(users.by_name[users.security.tenant_field or "client_id"].column)
-        found = f"SELECT CAST(u.{client} AS TEXT) FROM {quote(users.table)} AS u WHERE u.{quote(users.key_fields[0].column)} = {owner}"  # noqa: S608
-        return f"({found})", f"CAST({owner} AS TEXT)"
-    relation = next((item for item in collection.relations if item.name == security.relation), None)
-    parent = known.get(relation.collection) if relation is not None else None
-    if security.access_control == "relation" and relation is not None and parent is not None and depth < 8:
-        above = f"p{depth}"
-        pairs = zip(relation.local, relation.foreign, strict=True)
-        link = " AND ".join(
-            f"{above}.{quote(parent.by_name[theirs].column)} = {row}.{quote(collection.by_name[ours].column)}" for ours, theirs in pairs
-        )
-        parts = _whose(parent, known, above, depth + 1)
-        found_client, found_owner = (
-            None if part is None else f"(SELECT {part} FROM {quote(parent.table)} AS {above} WHERE {link})"  # noqa: S608  # names
-            for part in parts
-        )
-        return found_client, found_owner
-    return None, None
