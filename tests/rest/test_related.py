@@ -47,4 +47,4 @@ def test_a_write_answers_groups_of_nothing(rest: Wire):
 
 def test_a_write_answers_what_its_row_is_related_to(rest: Wire):
     shown = {"Prefer": "return=representation"}
-    assert rest.patch("/books?id=eq.1&select=id,author(name)", json={"pages": 65}, headers=shown).json()[0]["author"]["name"] == "Ann"
+    assert rest.patch("/books?id=eq.1&select=id,author(name)", json={"pages": 65}, headers=shown).json()[0]["author"]["name"] == "Ada"

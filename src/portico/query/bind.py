@@ -256,7 +256,8 @@ def _output(item: ast.Selected, names: Names) -> Output:
         field = names.field(path)
         target = _output_target(path, field)
         _check_aggregate(item, target, field)
-    last = str(path.steps[-1]) if path.steps else path.name
+    # A place in a list is named by what the list is called.
+    last = next((step for step in reversed(path.steps) if isinstance(step, str)), path.name)
     name = item.alias or item.aggregate or last
     cast = cast_type(item.aggregate_cast) if item.aggregate_cast is not None else None
     return Output(name, target, item.aggregate, cast)

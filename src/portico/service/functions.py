@@ -110,6 +110,14 @@ class Functions:
         self._limits = limits
         self._known: dict[str, tuple[float, Sequence[Function]]] = {}
 
+    def names(self, identity: Identity) -> list[str]:
+        """The functions that the caller may know of."""
+        return sorted(
+            name
+            for name, named in self._named.items()
+            if self._matches(identity, name) and isinstance(self._engines[named.database], Calling)
+        )
+
     async def named(self, caller: Caller, name: str) -> Sequence[Function]:
         """The functions of that name. Raises UnknownFunction."""
         found = await self._functions(caller, name)

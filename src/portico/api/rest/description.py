@@ -11,22 +11,31 @@ from portico.api.rest.media import accepted
 from portico.api.rest.reads import VARY
 from portico.model.collection import Collection
 from portico.model.identity import Identity
+from portico.service.functions import Functions
 from portico.service.schemas import Schemas
 
+_METHODS = ("GET", "HEAD", "OPTIONS")
+_FUNCTION = {"post": {"tags": ["rpc"], "responses": {"200": {"description": "What the function gives"}}}}
 _READS = ("get", "head")
 _WRITES = ("post", "put", "patch", "delete")
 
 
-async def describe(exchange: Exchange, identity: Identity, schemas: Schemas) -> None:
+async def describe(exchange: Exchange, identity: Identity, schemas: Schemas, functions: Functions) -> None:
     """Answer the document."""
-    exchange.allow("GET", "HEAD", "OPTIONS")
+    exchange.allow(*_METHODS)
+    if exchange.method == "OPTIONS":
+        await exchange.answer(200, b"", (b"allow", ", ".join(_METHODS).encode()))
+        return
     media = accepted(exchange.headers.get(b"accept"), description=True)
     collections = schemas.readable(identity)
     document = {
         "openapi": "3.1.0",
         "info": {"title": "PostgREST's wire", "version": str(schemas.version)},
         "servers": [{"url": "/rest/v1"}],
-        "paths": {f"/{quote(collection.name, safe='')}": _calls(collection) for collection, _ in collections},
+        "paths": {
+            **{f"/{quote(collection.name, safe='')}": _calls(collection) for collection, _ in collections},
+            **{f"/rpc/{quote(name, safe='')}": _FUNCTION for name in functions.names(identity)},
+        },
         "components": {"schemas": {collection.name: document_schema(collection, access.hidden) for collection, access in collections}},
     }
     await exchange.answer(200, to_json(document), media.header, VARY, PRIVATE)

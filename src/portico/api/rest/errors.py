@@ -22,6 +22,7 @@ from portico.api.rest.refusals import (
     NotExactlyOne,
     NotOfASet,
     RangeNotSatisfiable,
+    UnknownColumn,
     UnknownProfile,
 )
 from portico.errors import PorticoError
@@ -37,6 +38,7 @@ CODES: dict[type[PorticoError], str] = {
     KeyRequired: "PGRST105",
     KeyMismatch: "PGRST115",
     e.UnknownField: "42703",
+    UnknownColumn: "PGRST204",
     e.UnknownRelation: "PGRST200",
     e.AmbiguousRelation: "PGRST201",
     e.Unauthenticated: "PGRST301",

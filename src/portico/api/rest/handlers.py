@@ -53,7 +53,7 @@ class Rest:
         caller = await exchange.caller(self._authenticator)
         match parts:
             case []:
-                await describe(exchange, caller.identity, self._schemas)
+                await describe(exchange, caller.identity, self._schemas, self._functions)
             case [b"rpc", name]:
                 profile = profile_of(exchange.headers, reading=exchange.method in _READ_ONLY)
                 function = segment(name) if profile in {None, DEFAULT_PROFILE} else f"{profile}.{segment(name)}"

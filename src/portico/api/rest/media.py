@@ -66,7 +66,8 @@ def accepted(header: bytes | None, *, plans: bool = False, description: bool = F
     offered = frozenset({Form.OPENAPI, Form.ARRAY}) if description else _READS | (_PLANS if plans else frozenset())
     liked = sorted((_quality(part), -place, part) for place, part in enumerate(header.decode("latin-1").split(",")))
     for quality, _, part in reversed(liked):
-        form = _NAMES.get(part.partition(";")[0].strip().lower())
+        name = part.partition(";")[0].strip().lower()
+        form = Form.OPENAPI if description and name.endswith("/*") else _NAMES.get(name)
         if quality > 0 and form in offered:
             return _media(form, _parameters(part))
     raise NotAcceptable(

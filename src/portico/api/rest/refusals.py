@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portico.errors import InvalidParameter, MethodNotAllowed, NotAcceptable, OutOfRange
+from portico.errors import InvalidParameter, MethodNotAllowed, NotAcceptable, OutOfRange, UnknownField
 
 
 class InvalidPreference(InvalidParameter):
@@ -19,6 +19,10 @@ class NotExactlyOne(NotAcceptable):
 
 class NotOfASet(InvalidParameter):
     """A bound on the rows that a function gives, and it gives no set of them."""
+
+
+class UnknownColumn(UnknownField):
+    """A body, or the parameter `columns`, names what is no field."""
 
 
 class RangeNotSatisfiable(OutOfRange):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from portico.api import creating
 from portico.api.exchange import PRIVATE, Exchange
 from portico.api.rest.bodies import arguments_body, named_texts
 from portico.api.rest.media import Form, Media, accepted
 from portico.api.rest.preferences import Preferences, preferences
 from portico.api.rest.ranges import asked_rows, content_range, read_status
-from portico.api.rest.reads import VARY, answer_rows, asked_read
+from portico.api.rest.reads import CLAUSES, VARY, answer_rows, asked_read
 from portico.api.rest.refusals import NotOfASet
 from portico.api.rest.shapes import body_of, not_one
 from portico.errors import NotAcceptable, TooManyAffected
@@ -20,6 +23,8 @@ from portico.service.caller import Caller
 from portico.service.functions import Called, Functions, Given, Manner
 from portico.syntax import postgrest
 
+_CLAUSES = CLAUSES | {"and", "or", "not.and", "not.or"}
+_FILTER = re.compile(r"(?:not\.)?[a-z]+(?:\([^)]*\))?\.")
 METHODS = ("GET", "HEAD", "POST", "OPTIONS")
 
 
@@ -37,7 +42,7 @@ async def call(exchange: Exchange, caller: Caller, name: str, functions: Functio
     if reading:
         given, raw = _split(raw, known)
     else:
-        given = await arguments_body(exchange, whole=any(function.takes_whole for function in known), lists=_lists(known))
+        given, raw = await _posted(exchange, raw, known)
     rows = asked_rows(raw, exchange.headers, limits)
     # A guess at how many rows a function gives is worth nothing, so that every count of them is exact.
     asked = asked_read(rows.bounded, "exact" if wishes.count is not None else None, wishes.zone)
@@ -83,6 +88,17 @@ async def _answer_one(exchange: Exchange, called: Called, media: Media, wishes: 
     await exchange.answer(200, body, header, content_range(0, page.count, page.total), VARY, PRIVATE, *wishes.applied("count"))
 
 
+async def _posted(exchange: Exchange, raw: bytes, known: Sequence[Function]) -> tuple[Given, bytes]:
+    """The arguments of a body, of which `columns` may choose some, and the query string without that."""
+    given = await arguments_body(exchange, whole=any(function.takes_whole for function in known), lists=_lists(known))
+    columns = creating.read(exchange.parameters({"columns"}), {}).members.columns
+    if columns is None:
+        return given, raw
+    chosen = {name: value for name, value in given.values.items() if name in columns}
+    kept = [part for part in raw.split(b"&") if not part.startswith(b"columns=")]
+    return replace(given, values=chosen), b"&".join(kept)
+
+
 def _lists(functions: Sequence[Function]) -> frozenset[str]:
     """The arguments of which each element is given by itself."""
     return frozenset(argument.name for function in functions for argument in function.arguments if argument.variadic)
@@ -95,7 +111,9 @@ def _split(raw: bytes, functions: Sequence[Function]) -> tuple[Given, bytes]:
     kept: list[bytes] = []
     for part in raw.split(b"&"):
         pairs = postgrest.decode_pairs(part)
-        if pairs and pairs[0][0] in taken:
+        # What is no filter is an argument, so that one that no function takes is told as such.
+        argument = pairs and pairs[0][0] not in _CLAUSES and not _FILTER.match(pairs[0][1])
+        if pairs and (argument or pairs[0][0] in taken):
             given += pairs
         else:
             kept.append(part)

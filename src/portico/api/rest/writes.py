@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
@@ -14,9 +15,9 @@ from portico.api.rest.media import Media, accepted
 from portico.api.rest.preferences import Preferences, preferences
 from portico.api.rest.ranges import content_range
 from portico.api.rest.reads import CLAUSES, VARY
-from portico.api.rest.refusals import FilterRequired, KeyMismatch, KeyRequired
+from portico.api.rest.refusals import FilterRequired, KeyMismatch, KeyRequired, UnknownColumn
 from portico.api.rest.shapes import body_of, not_one
-from portico.errors import InvalidJson, InvalidParameter, TooManyAffected
+from portico.errors import InvalidJson, InvalidParameter, TooManyAffected, UnknownField
 from portico.model.collection import Collection
 from portico.model.page import Changed, Document
 from portico.query import ast
@@ -117,7 +118,8 @@ async def create(exchange: Exchange, caller: Caller, collection: Collection, pip
     rows = rows_of(await rows_body(exchange, collection.by_name, wish.preferences.zone), alike=asked.members.columns is None)
     if wish.shown and wish.media.single and len(rows) != 1:
         raise not_one(len(rows))
-    made = await pipelines.make(caller, name, rows, asked, wish)
+    with columns_of(rows, asked.members.columns or (), collection):
+        made = await pipelines.make(caller, name, rows, asked, wish)
     first = made[0] if wish.preferences.returned == "headers-only" and len(made) == 1 else None
     location = _location(name, collection.primary_key, first) if first is not None else ()
     await _created(exchange, made, wish, upserted=asked.how is not None, location=location)
@@ -152,6 +154,19 @@ def _named_key(asked: Asked) -> dict[str, str]:
             return {}
         named[condition.path.name] = str(asked.values[condition.value.index])  # type: ignore[union-attr]
     return named
+
+
+@contextmanager
+def columns_of(rows: Sequence[object], names: Sequence[str], collection: Collection) -> Iterator[None]:
+    """What is said of a field that is none, where the body or `columns` names it: it is another error than in a filter."""
+    try:
+        yield
+    except UnknownField as error:
+        field = error.details.get("field")
+        if field in names or any(isinstance(row, dict) and field in row for row in rows):
+            message = f"Could not find the {str(field)!r} column of {collection.name!r} in the schema cache"
+            raise UnknownColumn(message, hint=error.hint, details=error.details) from error
+        raise
 
 
 def rows_of(body: object, *, alike: bool) -> list[object]:
@@ -207,6 +222,7 @@ async def change(exchange: Exchange, caller: Caller, collection: Collection, pip
     wish = wish_of(exchange)
     asked = _filtered(exchange, wish.preferences.zone)
     body = await rows_body(exchange, collection.by_name, wish.preferences.zone, csv=False)
+    body = body[0] if isinstance(body, list) and len(body) == 1 else body
     columns = creating.read(exchange.parameters({"columns"}), {}).members.columns
     if columns is not None and isinstance(body, dict):
         body = {field: value for field, value in body.items() if field in columns}
@@ -217,11 +233,12 @@ async def change(exchange: Exchange, caller: Caller, collection: Collection, pip
         )
 
     try:
-        if wish.included is None:
-            changed = await write(caller)
-            shown = changed.count
-        else:
-            changed, shown = await pipelines.answers.of_changed(caller, collection.name, wish.included, write)
+        with columns_of([body], columns or (), collection):
+            if wish.included is None:
+                changed = await write(caller)
+                shown = changed.count
+            else:
+                changed, shown = await pipelines.answers.of_changed(caller, collection.name, wish.included, write)
     except TooManyAffected as error:
         raise _single_error(wish, error) from error
     await _answer_change(exchange, changed, wish, shown, offset_of_range=True)
