@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import cast, get_args
 
 from portico.api.conditions import wanted
 from portico.api.exchange import JSON, VARY, Exchange
 from portico.api.render import envelope
-from portico.errors import InvalidParameter, InvalidRequest, OutOfRange, PorticoError, UnknownOperator, UnknownParameter
+from portico.errors import InvalidParameter, InvalidRequest, OutOfRange, PorticoError, UnknownOperator
+from portico.query.nearest import refuse_unknown
 from portico.query.scoped import Resolution
 from portico.service.authenticate import Authenticator
 from portico.service.batch import READS, Batches, Kind, Operation
@@ -61,7 +61,7 @@ class BatchCall:
     def _read(self, body: object) -> tuple[Isolation | None, list[Operation]]:
         if not isinstance(body, dict):
             raise InvalidRequest("The body of a transaction is an object.", hint='Send {"operations": [{"op": "insert", …}, …]}.')
-        _refuse_unknown(body, ("isolation", "operations"))
+        refuse_unknown(body, ("isolation", "operations"))
         isolation, given = body.get("isolation"), body.get("operations")
         if isolation is not None and isolation not in _ISOLATION:
             raise InvalidParameter("The isolation is read_committed, repeatable_read or serializable.", details={"parameter": "isolation"})
@@ -95,7 +95,7 @@ def _operation(item: object) -> Operation:
     collection = item.get("collection")
     if not isinstance(collection, str):
         raise InvalidRequest("An operation names its collection.", details={"parameter": "collection"})
-    _refuse_unknown(item, ("op", "collection", *_MEMBERS[kind]))
+    refuse_unknown(item, ("op", "collection", *_MEMBERS[kind]))
     key = _key(item)
     query = {member: item[member] for member in QUERY_MEMBERS if member in item}
     _require_target(kind, key, query)
@@ -197,11 +197,3 @@ def _most_affected(item: Mapping[str, object]) -> int | None:
     if item.get("return") not in {None, "representation", "minimal"}:
         raise InvalidParameter("return is representation or minimal.", details={"parameter": "return"})
     return most
-
-
-def _refuse_unknown(members: Mapping[str, object], known: tuple[str, ...]) -> None:
-    for name in members:
-        if name not in known:
-            near = get_close_matches(name[:64], known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"It takes {', '.join(known)}."
-            raise UnknownParameter(f"There is no member {name[:64]!r} here.", hint=hint, details={"parameter": name[:64]})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 
 from portico.errors import InvalidRequest, OutOfRange, UnknownField, WrongType
 from portico.model.collection import Collection
@@ -35,6 +34,7 @@ from portico.query.growth import Growth, check_size
 from portico.query.includes import Includes, names_of
 from portico.query.limits import DEFAULT_LIMITS, Limits
 from portico.query.names import Names, Resolve
+from portico.query.nearest import nearest
 from portico.query.shapes import Shape, copied, fields_of, flattened, members_of, object_of, renamed
 
 MOST_MEMBERS = 500
@@ -173,10 +173,9 @@ class _PipelineBinder:
     def _unknown(self, names: tuple[str, ...], here: Shape, depth: int) -> Exception:
         if self.stored and depth == 0:
             self.names.field(ast.Path(names[0]))  # says that it is hidden, or what is near
-        near = get_close_matches(names[depth][:64], list(here), n=1)
         text = ".".join(names)[:64]
         return UnknownField(
-            f"The documents have no field {text!r} at this stage.", hint=f"Did you mean {near[0]!r}?" if near else None,
+            f"The documents have no field {text!r} at this stage.", hint=nearest(names[depth], here),
             details={"field": text},
         )  # fmt: skip
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from portico.errors import AmbiguousRelation, HiddenField, InvalidParameter, PorticoError, UnknownField, UnknownRelation, WrongType
 from portico.model.collection import Collection, Relation
 from portico.model.field import Base, Field, FieldType, parse_type
 from portico.query.ast import Parsed, Path
 from portico.query.bound import Embedded
+from portico.query.nearest import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Names:
             found = [relation for relation in found if _is_hinted(relation, hint)]
         if not found:
             details = {"relation": _short(name), "collection": self.collection.name}
-            near = _nearest(name, [relation.name for relation in relations])
+            near = nearest(name, [relation.name for relation in relations])
             message = f"The collection {self.collection.name!r} has no relation {_short(name)!r}"
             message += f" by {_short(hint)!r}." if hint is not None else "."
             raise UnknownRelation(message, hint=near, details=details)
@@ -114,7 +114,7 @@ class Names:
         return found[0]
 
     def _unknown(self, name: str) -> UnknownField:
-        near = _nearest(name, [field.name for field in self.visible()])
+        near = nearest(name, [field.name for field in self.visible()])
         return UnknownField(
             f"The collection {self.collection.name!r} has no field {_short(name)!r}.", hint=near, details={"field": _short(name)}
         )
@@ -144,11 +144,6 @@ def _described(relation: Relation) -> dict[str, object]:
 def _is_hinted(relation: Relation, hint: str) -> bool:
     through = relation.through[0] if relation.through else None
     return hint in {relation.name, relation.constraint, through} or (hint,) in {relation.local, relation.foreign}
-
-
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    near = get_close_matches(name[:64], list(known), n=1)
-    return f"Did you mean {near[0]!r}?" if near else None
 
 
 def _short(name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from typing import cast
 
 from portico.errors import InvalidParameter, InvalidValue, PorticoError, UnknownField
@@ -13,6 +12,7 @@ from portico.model.collection import Collection
 from portico.model.field import Base, Field
 from portico.query.csv_text import Record, read_records, write_value
 from portico.query.json_text import read_json
+from portico.query.nearest import nearest
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _NUMERIC = frozenset({Base.INTEGER, Base.BIGINT, Base.DECIMAL, Base.FLOAT})
@@ -46,10 +46,9 @@ def _readers(collection: Collection, header: Record, hidden: frozenset[str]) -> 
     readers: list[tuple[str, Read]] = []
     for name in header:
         if name is None or (name not in collection.by_name and name not in members):
-            near = get_close_matches((name or "")[:64], known, n=1)
             raise UnknownField(
                 f"The header names {(name or '')[:100]!r}, which is no field of {collection.name}.",
-                hint=f"Did you mean {near[0]!r}?" if near else "The first line names the fields.",
+                hint=nearest(name or "", known, "The first line names the fields."),
                 details={"field": (name or "")[:100]},
             )
         if any(name == other for other, _ in readers):

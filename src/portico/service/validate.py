@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import cast
 
 from portico.errors import (
@@ -25,6 +24,7 @@ from portico.query.bound import Coercer, Parameter
 from portico.query.coerce import json_coercer, text_coercer
 from portico.query.constraints import write_coercer
 from portico.query.limits import Limits
+from portico.query.nearest import nearest
 from portico.query.scoped import Assignment
 from portico.service.authorize import Access
 from portico.service.identifiers import uuid7
@@ -112,10 +112,9 @@ def check_writable(collection: Collection, access: Access, names: tuple[str, ...
             continue
         if field is None:
             seen = [known.name for known in collection.fields if known.name not in access.hidden]
-            near = get_close_matches(name[:64], seen, n=1)
             raise UnknownField(
                 f"The collection {collection.name} has no field {name[:100]!r}.",
-                hint=f"Did you mean {near[0]!r}?" if near else None,
+                hint=nearest(name, seen),
                 details={"field": name[:100]},
             )
         if name in access.hidden:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
-from portico.errors import InvalidRequest, OutOfRange, UnknownParameter
+from portico.errors import InvalidRequest, OutOfRange
 from portico.query.ast import CountMode, Embed, Node, Ordered, Parsed, Path, Query, Selected, Slot
+from portico.query.nearest import refuse_unknown
 from portico.query.slots import Slots
 from portico.syntax.mongo.filters import parse_filter, parse_path
 
@@ -29,7 +28,7 @@ def parse(body: object) -> Parsed:
     """
     if not isinstance(body, dict):
         raise InvalidRequest("The body of a query is an object.")
-    _refuse_unknown(body, _MEMBERS)
+    refuse_unknown(body, _MEMBERS)
     slots = Slots()
     query = _query(body, slots, 1)
     return Parsed(query, tuple(slots.values))
@@ -76,7 +75,7 @@ def _ordered(key: object) -> Ordered:
         return Ordered(parse_path(key.removeprefix("-")), key.startswith("-"))
     if not isinstance(key, dict):
         raise InvalidRequest("A sort key is a name or an object.", details={"parameter": "sort"})
-    _refuse_unknown(key, ("field", "direction", "nulls", "relation"))
+    refuse_unknown(key, ("field", "direction", "nulls", "relation"))
     name, direction, nulls, relation = key.get("field"), key.get("direction", "asc"), key.get("nulls"), key.get("relation")
     if not isinstance(name, str) or not isinstance(direction, str) or direction not in _DIRECTIONS:
         raise InvalidRequest("A sort key has a 'field', and a 'direction' of asc or desc.", details={"parameter": "sort"})
@@ -102,7 +101,7 @@ def _included(name: str, asked: object, slots: Slots, depth: int) -> Embed:
         asked = {}
     if not isinstance(asked, dict):
         raise InvalidRequest(f"What is included as {name[:64]!r} is not an object.", details={"parameter": "include"})
-    _refuse_unknown(asked, _INCLUDED_MEMBERS)
+    refuse_unknown(asked, _INCLUDED_MEMBERS)
     relation, hint, inner = asked.get("relation", name), asked.get("hint"), asked.get("inner", False)
     if not isinstance(relation, str) or not isinstance(inner, bool) or not (hint is None or isinstance(hint, str)):
         raise InvalidRequest("Of an include, 'relation' and 'hint' are names, 'inner' is true or false.", details={"parameter": "include"})
@@ -118,11 +117,3 @@ def _count(count: object) -> CountMode | None:
     if isinstance(count, str) and count in _COUNTS:
         return _COUNTS[count]
     raise InvalidRequest("'count' is exact, planned or estimated.", details={"parameter": "count"})
-
-
-def _refuse_unknown(members: dict[str, object], known: tuple[str, ...]) -> None:
-    for name in members:
-        if name not in known:
-            near = get_close_matches(name[:64], known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"It takes {', '.join(known)}."
-            raise UnknownParameter(f"There is no member {name[:64]!r} here.", hint=hint, details={"parameter": name[:64]})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from difflib import get_close_matches
 
-from portico.errors import InvalidRequest, OutOfRange, UnknownOperator, UnknownParameter
+from portico.errors import InvalidRequest, OutOfRange, UnknownOperator
 from portico.model.field import Base, FieldType
 from portico.query.ast import Slot
 from portico.query.moments import zone_names
+from portico.query.nearest import nearest, refuse_unknown
 from portico.query.pipeline import Accumulator, Expression, FieldPath, Literal, Members, Operation
 from portico.query.slots import Slots
 
@@ -60,8 +60,8 @@ def unknown(name: str, known: Iterable[str], what: str) -> UnknownOperator:
     plain = name.removeprefix("$")
     if plain in FORBIDDEN:
         return UnknownOperator(f"${plain} is not taken: a pipeline reads, and runs no code.", details={"operator": f"${plain}"})
-    near = get_close_matches(plain[:64], list(known), n=1)
-    hint = f"Did you mean '${near[0]}'?" if near else f"It takes {', '.join('$' + item for item in known)}."
+    operators = [f"${item}" for item in known]
+    hint = nearest(f"${plain}", operators, f"It takes {', '.join(operators)}.")
     return UnknownOperator(f"There is no {what} {name[:64]!r}.", hint=hint, details={"operator": name[:64]})
 
 
@@ -233,15 +233,6 @@ class Expressions:
         if not all(isinstance(item, int | float | Decimal) and not isinstance(item, bool) and 0 <= item <= 1 for item in given):
             raise InvalidRequest("The p of $percentile are numbers from 0 to 1.", details={"operator": "$percentile"})
         return self.slots.add_json(given)
-
-
-def refuse_unknown(members: dict[str, object], known: tuple[str, ...]) -> None:
-    """Raise UnknownParameter for a member that is none of `known`."""
-    for name in members:
-        if name not in known:
-            near = get_close_matches(name[:64], known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"It takes {', '.join(known)}."
-            raise UnknownParameter(f"There is no member {name[:64]!r} here.", hint=hint, details={"parameter": name[:64]})
 
 
 def _number(least: int, most: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from portico.errors import InvalidRequest, OutOfRange
+from portico.query.nearest import refuse_unknown
 from portico.query.pipeline import (
     Counted,
     Expression,
@@ -20,7 +21,7 @@ from portico.query.pipeline import (
     Unwind,
 )
 from portico.query.slots import Slots
-from portico.syntax.mongo.expressions import Expressions, field_path, member_name, refuse_unknown, unknown
+from portico.syntax.mongo.expressions import Expressions, field_path, member_name, unknown
 from portico.syntax.mongo.filters import parse_filter
 
 MOST_STAGES = 50
