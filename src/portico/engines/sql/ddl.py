@@ -15,7 +15,7 @@ from sqlalchemy.sql.schema import SchemaItem
 
 from portico.engines.sql.identifiers import APP_SCHEMA
 from portico.engines.sql.partitions import is_partitioned, partition_by, partition_key
-from portico.engines.sql.types import DATETIME_FORMAT, column_type
+from portico.engines.sql.types import column_type, stored_datetime
 from portico.errors import ConfigurationError
 from portico.model.collection import Collection, Index
 from portico.model.field import Base, Field, Reference
@@ -179,7 +179,7 @@ def _literal(value: object, field: Field, dialect: str) -> ColumnElement[Any]:
         number = Decimal(str(value))
         literal = sa.literal(int(number.scaleb(field.type.scale or 0)) if dialect == "sqlite" else number)
     elif isinstance(value, dt.datetime):
-        literal = sa.literal(value.astimezone(dt.UTC).strftime(DATETIME_FORMAT))
+        literal = sa.literal(stored_datetime(value))
     elif isinstance(value, dt.date):
         literal = sa.literal(value.isoformat())
     else:

@@ -21,9 +21,6 @@ from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 from portico.errors import ConfigurationError
 from portico.model.field import Base, FieldType
 
-DATETIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
-"""How SQLite stores a datetime: fixed width, in UTC, so that the order of the texts is the order of the times."""
-
 SCALED_DECIMAL = "SCALED_DECIMAL"
 """SQLite's type name of a decimal that is stored as a scaled integer: its numeric affinity leaves integers as they are."""
 
@@ -48,6 +45,15 @@ SQLITE_NAMES: dict[Base, str] = {
 Those that end in ``_TEXT`` have text affinity (as plain ``JSON`` the text ``1.0`` would be stored as the integer 1), and are no one else's:
 a column that another program declared ``DATETIME`` may hold other texts, or numbers.
 """
+
+
+def stored_datetime(moment: dt.datetime) -> str:
+    """How SQLite stores a datetime: fixed width, in UTC, so that the order of the texts is the order of the times.
+
+    One without a zone is taken as UTC.
+    """
+    local = moment if moment.tzinfo is None else moment.astimezone(dt.UTC).replace(tzinfo=None)
+    return local.isoformat(timespec="microseconds") + "Z"
 
 
 class NativeType(UserDefinedType[str]):
@@ -82,7 +88,7 @@ class SqliteUuid(TypeDecorator[uuid.UUID]):
 
 
 class SqliteDateTime(TypeDecorator[dt.datetime]):
-    """A moment in UTC as `DATETIME_FORMAT`."""
+    """A moment as `stored_datetime` writes it."""
 
     impl = NativeType
     cache_ok = True
@@ -91,11 +97,8 @@ class SqliteDateTime(TypeDecorator[dt.datetime]):
         super().__init__(SQLITE_NAMES[Base.DATETIME])
 
     def process_bind_param(self, value: dt.datetime | None, _dialect: Dialect) -> str | None:
-        """The text of a moment; one without a zone is taken as UTC."""
-        if value is None:
-            return None
-        moment = value.astimezone(dt.UTC) if value.tzinfo is not None else value
-        return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        """The text of a moment."""
+        return None if value is None else stored_datetime(value)
 
     def process_result_value(self, value: object, _dialect: Dialect) -> dt.datetime | None:
         """The moment, with UTC as its zone."""

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from portico.engines.sql.types import stored_datetime
 from portico.engines.sqlite.storage import Stored
 from portico.model.collection import Collection
 from portico.model.companions import AUDIT, VERSIONS, for_sqlite
@@ -59,7 +60,7 @@ class Companion:
             self.connection.executemany(_VERSION, [(*who, whole, self.collection.name, who[7]) for who, _, whole in created])
 
     def _actor(self) -> tuple[Stored, ...]:
-        at = dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        at = stored_datetime(dt.datetime.now(dt.UTC))
         actor = self.actor
         return (at, actor.service, actor.client_id, actor.user_id, actor.correlation_id, self.collection.name)
 

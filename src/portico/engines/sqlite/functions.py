@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import re2
 
+from portico.engines.sql.types import stored_datetime
 from portico.engines.sqlite.storage import Stored, canonical_json, infinity, jsonb_text, read_json, sortable_json
 from portico.query.moments import UTC, offset_text, shown_in
 from portico.query.patterns import like_to_re2, to_re2
@@ -249,7 +250,7 @@ def _moment_of(text: str) -> str:
         digits = zone[1:].replace(":", "")
         offset = dt.timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
         moment = moment - offset if zone[0] == "+" else moment + offset
-    return moment.isoformat(timespec="microseconds") + "Z"
+    return stored_datetime(moment)
 
 
 def _day_count(value: float) -> str:
@@ -260,7 +261,7 @@ def _epoch(value: float) -> str:
     if abs(value) > 100_000_000_000:
         value = value / 1000  # milliseconds
     moment = dt.datetime(1970, 1, 1) + dt.timedelta(seconds=value)  # noqa: DTZ001  # UTC
-    return moment.isoformat(timespec="microseconds") + "Z"
+    return stored_datetime(moment)
 
 
 def date_text(value: Stored) -> Stored:

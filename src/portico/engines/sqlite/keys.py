@@ -11,6 +11,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from portico.engines.sql.types import stored_datetime
 from portico.engines.sqlite.storage import Stored
 from portico.errors import DatabaseUnavailable, RequestInFlight, StaleSnapshot
 from portico.model.companions import IDEMPOTENCY, for_sqlite
@@ -78,8 +79,7 @@ def _unusable() -> DatabaseUnavailable:
 
 
 def _moment(ago: float = 0.0) -> str:
-    at = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(seconds=ago)
-    return at.isoformat(timespec="microseconds") + "Z"
+    return stored_datetime(dt.datetime.now(dt.UTC) - dt.timedelta(seconds=ago))
 
 
 def find(connection: sqlite3.Connection, key: RequestKey) -> Kept | None:

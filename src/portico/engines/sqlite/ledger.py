@@ -7,6 +7,7 @@ import sqlite3
 from uuid import UUID
 
 from portico.engines.base import LedgerEntry, LedgerState
+from portico.engines.sql.types import stored_datetime
 from portico.model.companions import LEDGER, for_sqlite
 
 LEDGER_TABLE = for_sqlite(LEDGER).table
@@ -21,11 +22,7 @@ _FORGET = f"DELETE FROM {LEDGER_TABLE} WHERE begun_at < ?"  # noqa: S608
 
 def now() -> str:
     """This moment as the file stores it."""
-    return _stored(dt.datetime.now(dt.UTC))
-
-
-def _stored(at: dt.datetime) -> str:
-    return at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return stored_datetime(dt.datetime.now(dt.UTC))
 
 
 def write(connection: sqlite3.Connection, entry: LedgerEntry, begun_at: str, state: str, reason: str) -> bool:
@@ -42,4 +39,4 @@ def recorded(connection: sqlite3.Connection, id: UUID) -> LedgerState | None:  #
 
 def forget_ended(connection: sqlite3.Connection, seconds: float) -> None:
     """Remove the rows of transactions that began longer ago."""
-    connection.execute(_FORGET, (_stored(dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)),))
+    connection.execute(_FORGET, (stored_datetime(dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+from portico.engines.sql.types import stored_datetime
 from portico.query.moments import in_utc, zone_of
 
 _CLOCK = frozenset({"hour", "minute", "second"})
@@ -28,7 +29,7 @@ def truncated(value: str, unit: str, zone: str, start: int) -> str:
         begun = (_clock(local, unit) - local) + moment
     else:
         begun = in_utc(_begun(here.replace(tzinfo=None), unit, start), zone_of(zone))
-    return begun.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return stored_datetime(begun)
 
 
 def _clock(local: dt.datetime, unit: str) -> dt.datetime:

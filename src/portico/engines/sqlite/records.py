@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from portico.engines.sql.types import stored_datetime
 from portico.engines.sqlite.connections import Threads
 from portico.engines.sqlite.errors import translate
 from portico.engines.sqlite.gate import Gate
@@ -128,5 +129,5 @@ class SqliteRecords:
 def _stored(value: object) -> object:
     """A condition's value as SQLite compares it: moments as the tables hold them, lists as JSON."""
     if isinstance(value, dt.datetime):
-        return value.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        return stored_datetime(value)
     return json.dumps(value) if isinstance(value, tuple) else value

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 from typing import cast
 
+from portico.engines.sql.types import stored_datetime
 from portico.errors import OutOfRange
 from portico.model.field import Base, FieldType
 from portico.query.bound import Special
@@ -205,11 +206,7 @@ def _uuid_text(value: object) -> Stored:
 
 
 def _moment(value: object) -> Stored:
-    if value is None:
-        return None
-    moment = cast("dt.datetime", value)
-    moment = moment.astimezone(dt.UTC) if moment.tzinfo is not None else moment
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return None if value is None else stored_datetime(cast("dt.datetime", value))
 
 
 def _day(value: object) -> Stored:
