@@ -27,6 +27,7 @@ FORMAT = frozenset({"format"})
 SPOOL_BYTES = 1_048_576
 MOST_LINE_BYTES = 10_485_760
 _TAKEN = frozenset({NDJSON, b"application/ndjson", b"application/jsonl"})
+_SIMPLE = frozenset({str, int, bool, type(None)})
 EXPORT_CLAUSES = postgrest.CLAUSES - {"limit", "offset", "cursor", "count"}
 
 
@@ -137,6 +138,28 @@ def _documents(spool: IO[bytes]) -> Iterator[tuple[int, object]]:
 
 
 def _document(line: bytes) -> object:
+    return _simple(line) or _read(line)
+
+
+def _simple(line: bytes) -> object | None:
+    """The object of a line of texts, whole numbers, booleans and nulls, read by a faster parser; None for whatever else it is.
+
+    That parser takes a member that comes twice, so the quotes are counted: there is no escape, hence each stands around a name or a text.
+    """
+    if b"\\" in line:
+        return None
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    kinds = [*map(type, value.values())]
+    simple = _SIMPLE.issuperset(kinds) and line.count(b'"') == 2 * (len(kinds) + kinds.count(str))
+    return value if simple else None
+
+
+def _read(line: bytes) -> object:
     try:
         return read_json(line.decode())
     except UnicodeDecodeError:

@@ -21,6 +21,7 @@ from portico.model.field import Base, FieldType
 from portico.service.validate import Writer
 
 SPOOL_BYTES = 1_048_576
+WRITTEN_BYTES = 65_536
 Decode = Callable[[object], object]
 
 
@@ -40,16 +41,28 @@ class CheckedRows:
     def __init__(self) -> None:
         self._spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - `close` closes it
         self._names: tuple[str, ...] | None = None
+        self._lines: list[bytes] = []
+        self._size = 0
 
     def add(self, names: tuple[str, ...], number: int, values: Sequence[object]) -> None:
         """Keep one row. `names`: the members of its body. `number`: of its line."""
         if names != self._names:
-            self._spool.write(orjson.dumps({"names": names}, option=orjson.OPT_APPEND_NEWLINE))
+            self._lines.append(orjson.dumps({"names": names}, option=orjson.OPT_APPEND_NEWLINE))
             self._names = names
-        self._spool.write(orjson.dumps((number, *values), _plain, orjson.OPT_APPEND_NEWLINE))
+        line = orjson.dumps((number, *values), _plain, orjson.OPT_APPEND_NEWLINE)
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= WRITTEN_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._spool.write(b"".join(self._lines))
+        self._lines.clear()
+        self._size = 0
 
     def read(self) -> Iterator[CheckedRow]:
         """The rows from the first, their values as JSON has them: `restored` gives them their types again."""
+        self._flush()
         self._spool.seek(0)
         names: tuple[str, ...] = ()
         for line in self._spool:
