@@ -84,3 +84,21 @@ def test_an_import_of_many_lines_takes_little_memory_and_names_the_first_hundred
     with httpx2.stream("GET", f"{process.url}/api/db/document_metadata/export?filename=like.import-*", timeout=60) as answer:
         assert sum(part.count(b"\n") for part in answer.iter_raw()) == LINES
     assert rss_of(worker, "VmHWM") - before < MOST_GROWTH
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_while_an_import_runs_others_read_and_when_its_caller_leaves_nothing_is_written(
+    portico: StartPortico, over: dict[str, object]
+) -> None:
+    process = portico(config=over)
+    process.client.post("/api/db/clients", json={"id": "demo", "name": "Demo"})
+    count = "/api/db/document_metadata/count?filename=like.import-*"
+    body = b"".join(_lines(range(0)))
+    head = b"POST /api/db/document_metadata/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
+    with socket.create_connection(("127.0.0.1", process.port), timeout=10) as connection:
+        connection.sendall(head + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert process.client.get(count).json()["data"] == 0
+    made = process.client.post("/api/db/clients", json={"id": "after", "name": "After"})
+    assert made.status_code == 201, made.text
+    assert process.client.get(count).json()["data"] == 0

@@ -108,7 +108,7 @@ def _plain(value: object) -> object:
 
 
 def _each(decode: Decode) -> Decode:
-    return lambda values: [None if value is None else decode(value) for value in cast("list[object]", values)]
+    return lambda values: [decode(value) for value in cast("list[object]", values)]
 
 
 _DECODERS: dict[Base, Decode] = {

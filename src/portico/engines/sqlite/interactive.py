@@ -22,6 +22,7 @@ class SqliteInteractive(SqliteTransaction):
     """Each write is in a savepoint already; another one holds what a whole call writes."""
 
     excludes = True
+    holder = "an interactive transaction"
 
     def __init__(
         self,

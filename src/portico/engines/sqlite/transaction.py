@@ -23,7 +23,6 @@ from portico.model.idempotency import Answered, Kept, RequestKey
 from portico.model.scope import Scope
 from portico.query.scoped import Create
 
-HOLDER = "an interactive transaction"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _NO_SAVEPOINT = "no such savepoint"
 
@@ -33,7 +32,10 @@ class SqliteTransaction:
 
     Every isolation level is the same here: what it reads is one snapshot, taken by its first call, and a write on top of a snapshot
     that is no longer the newest is refused. The unit of one request that may write is the writer from its first call on.
+    `holder` is what others are told that wait for it in vain.
     """
+
+    holder = "a call that writes many documents"
 
     def __init__(
         self, lease: Lease, threads: Threads, gate: Gate, keys: KeyLocks, *, read_only: bool, unit: bool, statement_timeout: float
@@ -165,7 +167,7 @@ class SqliteTransaction:
     async def _become_writer(self, table: str) -> None:
         """Take the writer. A snapshot that was read from is kept, so it has to be the newest. Raises StaleSnapshot, Unavailable."""
         deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
-        await self._gate.enter(HOLDER, WAIT_SECONDS)
+        await self._gate.enter(self.holder, WAIT_SECONDS)
         try:
             if self._connection.in_transaction:
                 await self._upgrade(table, deadline)
