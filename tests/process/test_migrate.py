@@ -247,6 +247,40 @@ def test_an_index_that_was_left_half_built_is_built_anew(postgres_database: Post
 
 
 @pytest.mark.database
+def test_killed_between_batches_the_audit_tells_exactly_what_changed(postgres_database: PostgresDatabase):
+    project = project_over(postgres_database)
+    try:
+        project.process.run("init-db")
+        project.write("20260101_000000_invoices", {"create_collection": INVOICES | {"audit": True, "versioned": True}})
+        project.run("up")
+        fill(postgres_database, 5_000)
+        key = "20260102_000000_update"
+        project.write(key, {"update_data": {"collection": "invoices", "set": {"number": -1}, "where": {}}})
+
+        def changed() -> list[int]:
+            """How many documents are changed; how many of these the audit tells, and how many have a version."""
+            documents = "SELECT count(*) FROM app.invoices WHERE number = -1"
+            told = "SELECT count(DISTINCT document_key), count(*) FROM portico.{} WHERE correlation_id = '{}' AND operation = 'update'"
+            audited, versions = (postgres_database.execute(told.format(table, key))[0] for table in ("audit", "versions"))
+            return [int(str(count)) for count in (*postgres_database.execute(documents)[0], *audited, *versions)]
+
+        with postgres_database.connect() as writer:
+            writer.execute("BEGIN")
+            writer.execute("SELECT FROM app.invoices WHERE id = (SELECT id FROM app.invoices ORDER BY id OFFSET 4500 LIMIT 1) FOR UPDATE")
+            running = project.start("up")
+            wait_until(lambda: changed()[0] == 4_000, 60, "the second batch")
+            kill(postgres_database, running)
+            wait_until(lambda: migrators_gone(postgres_database), what="the end of the migrator's connection")
+            assert changed() == [4_000] * 5
+            writer.execute("ROLLBACK")
+        project.run("up")
+        assert (project.states()[key], changed()) == ("completed", [5_000] * 5)
+        assert project.process.run("audit", "verify").returncode == 0
+    finally:
+        project.close()
+
+
+@pytest.mark.database
 def test_a_failed_one_leaves_nothing_and_keeps_its_error(postgres_database: PostgresDatabase, project: Project):
     fill(postgres_database, 100)
     before = shape(postgres_database)

@@ -109,6 +109,9 @@ def _set_partitioning(operation: m.SetPartitioning, old: Collection, _: Collecti
 def _update_data(operation: m.UpdateData, old: Collection, _: Collections) -> Collection:
     for name in [*operation.values, *operation.where]:
         _field(old, name)
+    keys = [name for name in operation.values if name in old.primary_key]
+    if keys:
+        _refuse(f"{old.name}.{keys[0]} belongs to the primary key, which no document changes.")
     return old
 
 

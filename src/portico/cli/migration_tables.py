@@ -24,6 +24,7 @@ def described(record: Record) -> dict[str, object]:
         "collection_or_table": record.collection_or_table,
         "dependencies": list(record.dependencies),
         "error": record.error,
+        "unrecorded": list(record.unrecorded),
     }
 
 

@@ -15,7 +15,8 @@ from portico.migrations.journal import Entry, Journal, Plan
 from portico.migrations.planning import Planned
 from portico.migrations.postgres import PostgresRunner
 from portico.migrations.sqlite import SqliteRunner
-from portico.model.migration import Checks, Migration, Record, Status
+from portico.model.identity import Actor
+from portico.model.migration import MIGRATOR, Checks, Migration, Record, Status
 
 Result = TypeVar("Result")
 
@@ -54,7 +55,7 @@ class Execution:
         """Keep the error of a migration that could not even be planned."""
 
         def write() -> None:
-            self._journal.begin(self._runner.connection, migration, [], None, Plan((), {}))
+            self._journal.begin(self._runner.connection, migration, [], None, Plan((), {}, migration.by))
             self._journal.blame(self._runner.connection, migration.id, error.message)
             self._journal.finish(self._runner.connection, migration.id, Status.FAILED)
 
@@ -80,7 +81,7 @@ class Execution:
             self._tell(f"  {step.title}")
         doing = "; ".join(step.title for step in plan.steps)
         try:
-            self.translated(lambda: runner.run_all(plan.steps, lambda: self._complete(entry)), doing)
+            self.translated(lambda: runner.run_all(plan.steps, actor_of(entry), lambda: self._complete(entry)), doing)
         except DatabaseUnavailable:
             raise
         except PorticoError as error:
@@ -104,7 +105,7 @@ class Execution:
                 self._journal.advance(connection, key, number, found)
 
             try:
-                self.translated(partial(runner.run, step, progress, mark, advance), step.title)
+                self.translated(partial(runner.run, step, actor_of(entry), progress, mark, advance), step.title)
             except DatabaseUnavailable:
                 raise
             except PorticoError as error:
@@ -131,16 +132,17 @@ class Execution:
                 def mark(number: int = number) -> None:
                     self._journal.advance(connection, key, number)
 
-                self.translated(partial(runner.undo, step, mark), f"undo: {step.title}")
+                self.translated(partial(runner.undo, step, actor_of(entry), mark), f"undo: {step.title}")
         self._failed(entry, error)
         raise error
 
     def _failed(self, entry: Entry, error: PorticoError) -> None:
-        down = _plan(entry).down
+        plan, connection = _plan(entry), self._runner.connection
 
         def write() -> None:
-            self._journal.blame(self._runner.connection, entry.record.id, error.message)
-            self._journal.finish(self._runner.connection, entry.record.id, Status.COMPLETED if down else Status.FAILED)
+            self._journal.blame(connection, entry.record.id, error.message)
+            self._journal.finish(connection, entry.record.id, Status.COMPLETED if plan.down else Status.FAILED)
+            self._journal.tell(connection, entry, actor_of(entry), "failed")
 
         self._written(write)
 
@@ -148,6 +150,7 @@ class Execution:
         plan = _plan(entry)
         status = Status.ROLLED_BACK if plan.down else Status.COMPLETED
         self._journal.finish(self._runner.connection, entry.record.id, status, plan.documents)
+        self._journal.tell(self._runner.connection, entry, actor_of(entry), status.value)
 
     def _entry(self, key: str) -> Entry:
         found = self._written(lambda: self._journal.get(self._runner.connection, key))
@@ -172,5 +175,10 @@ class Execution:
             raise translate(error, doing) from error
 
 
+def actor_of(entry: Entry) -> Actor:
+    """Who the rows of the audit name: whoever asked for the migration, whose id stands where that of a request would."""
+    return Actor(_plan(entry).by, None, None, entry.record.id)
+
+
 def _plan(entry: Entry) -> Plan:
-    return entry.plan if entry.plan is not None else Plan((), {})
+    return entry.plan if entry.plan is not None else Plan((), {}, MIGRATOR)

@@ -54,6 +54,14 @@ def translate(error: DBAPIError, doing: str) -> PorticoError:
     return MigrationError(f"{said}{f' ({where})' if where else ''}: {doing}.", details={"sqlstate": state} if state else None)
 
 
+def unrecordable(collection: str) -> MigrationError:
+    """The error of a change of documents that has to be recorded where the database keeps no records."""
+    return MigrationError(
+        f"Changes of {collection} have to leave audit rows or versions, and the database has no tables for them.",
+        hint="Run portico init-db on the database.",
+    )
+
+
 def _sqlite(error: DBAPIError) -> str:
     text = str(error.orig)
     signs = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -14,11 +14,15 @@ from portico.catalog.declare import declare
 from portico.engines.sql.companions_ddl import companion_metadata, companion_table
 from portico.engines.sql.operations import Step, step_from_data, step_to_data
 from portico.model.collection import Collection
-from portico.model.companions import COLLECTIONS, MIGRATIONS
-from portico.model.migration import Migration, Record, Status
+from portico.model.companions import AUDIT, COLLECTIONS, MIGRATIONS
+from portico.model.identity import Actor
+from portico.model.migration import MIGRATOR, Migration, Record, Status
 
 _MAY_READ = """SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'portico' AND c.relname = 'collections'"""
+
+MIGRATIONS_NAME = "portico.migrations"
+"""What rows of the audit that tell of migrations have for their collection."""
 
 Documents = Mapping[str, Mapping[str, object] | None]
 """Schema documents by collection; None is one that is to be forgotten."""
@@ -26,10 +30,11 @@ Documents = Mapping[str, Mapping[str, object] | None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run does, as the journal keeps it: its steps, what becomes of the stored documents, and whether it is the way down."""
+    """What a run does, as the journal keeps it: its steps, what becomes of the stored documents, who asked, and whether it leads down."""
 
     steps: tuple[Step, ...]
     documents: Documents
+    by: str
     down: bool = False
 
 
@@ -51,6 +56,7 @@ class Journal:
         metadata = companion_metadata(dialect)
         self.table = companion_table(metadata, MIGRATIONS)
         self.stored = companion_table(metadata, COLLECTIONS)
+        self.audit = companion_table(metadata, AUDIT)
 
     def exists(self, connection: sa.Connection) -> bool:
         """Whether the database has a journal."""
@@ -99,6 +105,21 @@ class Journal:
             if document is not None:
                 connection.execute(sa.insert(self.stored).values(name=name, document=dict(document), updated_at=_now()))
 
+    def tell(self, connection: sa.Connection, entry: Entry, actor: Actor, status: str) -> None:
+        """Tell the audit how a run ended: what changed in the schema, without values. A database that keeps no audit is told nothing."""
+        if not sa.inspect(connection).has_table(self.audit.name, schema=self.audit.schema):
+            return
+        down = entry.plan is not None and entry.plan.down
+        operations = (entry.down if down else entry.operations) or ()
+        after = {"name": entry.record.name, "status": status, "operations": list(map(_brief, operations))}
+        if unrecorded := _unrecorded(operations):
+            after["unrecorded"] = list(unrecorded)
+        row = {
+            "at": _now(), "service": actor.service, "correlation_id": actor.correlation_id, "collection": MIGRATIONS_NAME,
+            "operation": "rollback" if down else "migrate", "document_key": entry.record.id, "after": after,
+        }  # fmt: skip
+        connection.execute(sa.insert(self.audit).values(row))
+
     def documents(self, connection: sa.Connection) -> dict[str, Mapping[str, object]]:
         """The stored schema documents by collection."""
         rows = connection.execute(sa.select(self.stored.c.name, self.stored.c.document))
@@ -131,21 +152,34 @@ def _now() -> dt.datetime:
 
 def _plan_to_data(plan: Plan) -> dict[str, object]:
     documents = {name: dict(document) if document is not None else None for name, document in plan.documents.items()}
-    return {"steps": [step_to_data(step) for step in plan.steps], "documents": documents, "down": plan.down}
+    return {"steps": [step_to_data(step) for step in plan.steps], "documents": documents, "down": plan.down, "by": plan.by}
 
 
 def _entry(row: sa.RowMapping) -> Entry:
     plan = row["plan"]
     made = None
     if plan is not None:
-        made = Plan(tuple(step_from_data(step) for step in plan["steps"]), plan["documents"], bool(plan["down"]))
+        made = Plan(tuple(step_from_data(step) for step in plan["steps"]), plan["documents"], plan.get("by", MIGRATOR), bool(plan["down"]))
     record = Record(
         id=row["id"], name=row["name"], database=row["database"], status=Status(row["status"]), checksum=row["checksum"],
         created_at=_text(row["created_at"]), executed_at=_text(row["executed_at"]), description=row["description"] or "",
         version=row["version"] or "", collection_or_table=row["collection_or_table"], script=row["script"],
         dependencies=tuple(row["dependencies"] or ()), error=row["error"], steps=row["steps"], of=len(made.steps) if made else row["steps"],
+        unrecorded=_unrecorded((row["down"] if row["status"] == Status.ROLLED_BACK.value else row["operations"]) or ()),
     )  # fmt: skip
     return Entry(record, row["operations"] or (), row["down"], made, row["progress"])
+
+
+def _brief(operation: object) -> dict[str, object]:
+    """An operation of the journal by its name and what it is about: its values may be secrets."""
+    ((name, arguments),) = cast("Mapping[str, Mapping[str, object]]", operation).items()
+    about = arguments.get("collection") or arguments.get("name")
+    return {"operation": name} if about is None else {"operation": name, "collection": about}
+
+
+def _unrecorded(operations: Sequence[object]) -> tuple[str, ...]:
+    """Those of the operations whose changes of documents leave no rows: nobody knows what they change."""
+    return tuple(name for operation in operations for name in cast("Mapping[str, object]", operation) if name == "run_sql")
 
 
 def _text(moment: dt.datetime | None) -> str | None:

@@ -21,7 +21,7 @@ from portico.migrations.planning import Planned, Target, after, plan_down, plan_
 from portico.migrations.postgres import PostgresRunner
 from portico.migrations.sqlite import SqliteRunner, file_lock
 from portico.model.companions import COLLECTIONS, MIGRATIONS
-from portico.model.migration import Checks, Migration, Record, Status
+from portico.model.migration import MIGRATOR, Checks, Migration, Record, Status
 
 Tell = Callable[[str], None]
 """Is told what happens, a line each."""
@@ -111,14 +111,18 @@ class Migrator:
                     raise Conflict(f"The migration {migration.name} has been applied already.", details={"id": entry.record.id})
             return self._apply(execution, migration)
 
-    def rollback(self, key: str) -> Record:
-        """Run the way down of one migration. Raises NotFound, Conflict where it is not applied, MigrationError where there is no way."""
+    def rollback(self, key: str, by: str = MIGRATOR) -> Record:
+        """Run the way down of one migration, for `by`.
+
+        Raises:
+            NotFound, Conflict: it is not applied. MigrationError: there is no way.
+        """
         with self._session() as execution:
             self._finish_interrupted(execution)
             entry = next((item for item in execution.entries() if item.record.id == key), None)
             if entry is None:
                 raise NotFound(f"There is no migration {key[:100]}.")
-            return self._down(execution, entry)
+            return self._down(execution, entry, by)
 
     def down(self, steps: int = 1) -> list[Record]:
         """Run the way down of the last `steps` migrations that were applied, last first."""
@@ -126,7 +130,7 @@ class Migrator:
             self._finish_interrupted(execution)
             done = [entry for entry in execution.entries() if entry.record.status is Status.COMPLETED]
             done.sort(key=lambda entry: (entry.record.executed_at or "", entry.record.id))
-            return [self._down(execution, entry) for entry in done[::-1][:steps]]
+            return [self._down(execution, entry, MIGRATOR) for entry in done[::-1][:steps]]
 
     @contextmanager
     def _session(self) -> Iterator[Execution]:
@@ -170,7 +174,7 @@ class Migrator:
         execution.begin(migration, planned)
         return execution.finish(migration.id)
 
-    def _down(self, execution: Execution, entry: Entry) -> Record:
+    def _down(self, execution: Execution, entry: Entry, by: str) -> Record:
         record = entry.record
         if record.status is not Status.COMPLETED:
             raise Conflict(f"The migration {record.id} is {record.status.value}, so there is nothing to undo.")
@@ -187,7 +191,7 @@ class Migrator:
         stored = stored_collections(execution.documents(), self.target.database)
         operations = read_operations(entry.down, record.id)
         checks = execution.checks()
-        execution.begin_down(record.id, plan_down(self.target, operations, self.target.known(checks), stored, checks))
+        execution.begin_down(record.id, plan_down(self.target, operations, self.target.known(checks), stored, checks, by))
         return execution.finish(record.id)
 
     def _finish_interrupted(self, execution: Execution) -> list[Record]:

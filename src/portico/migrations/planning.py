@@ -59,17 +59,16 @@ def plan_up(target: Target, migration: Migration, known: Collections, stored: Co
     steps = ENGINES[target.dialect].steps(made)
     down = None if migration.irreversible else migration.down if migration.down is not None else way_back(made)
     documents = remembered(target, migration.operations, known, stored)
-    return Planned(
-        Plan(tuple(steps), documents), write_operations(migration.operations), write_operations(down) if down is not None else None
-    )
+    plan = Plan(tuple(steps), documents, migration.by)
+    return Planned(plan, write_operations(migration.operations), write_operations(down) if down is not None else None)
 
 
 def plan_down(
-    target: Target, operations: Sequence[Operation], known: Collections, stored: Collections, checks: Checks | None = None
+    target: Target, operations: Sequence[Operation], known: Collections, stored: Collections, checks: Checks | None, by: str
 ) -> Plan:
-    """The way down."""
+    """The way down, asked for by `by`."""
     steps = ENGINES[target.dialect].steps(changes(operations, known, checks))
-    return Plan(tuple(steps), remembered(target, operations, known, stored), down=True)
+    return Plan(tuple(steps), remembered(target, operations, known, stored), by, down=True)
 
 
 def after(operations: Sequence[Operation], known: Collections) -> Collections:

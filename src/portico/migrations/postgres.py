@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
@@ -14,6 +14,8 @@ from portico.builtin.migrations.roles import assume_owner
 from portico.engines.sql.identifiers import quote
 from portico.engines.sql.operations import Step
 from portico.errors import MigrationError
+from portico.migrations.batches import Told, change, record, require_companions, restore
+from portico.model.identity import Actor
 from portico.model.migration import Checks
 
 _JOURNAL = '"portico"."migrations"'
@@ -29,9 +31,6 @@ _TYPES = f"""SELECT a.attname, format_type(a.atttypid, a.atttypmod)
 _CHECKS = """SELECT n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid) FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE k.contype = 'c' AND n.nspname <> 'information_schema'"""
-
-BATCH_ROWS = 2000
-"""Rows that are changed in one transaction: some ten milliseconds of row locks."""
 
 _LOCK_BUDGET = 0.5
 """Seconds that one transaction may wait for locks in all; others queue up behind it meanwhile."""
@@ -77,23 +76,25 @@ class PostgresRunner:
             found.setdefault((schema, table), {})[name] = definition
         return found
 
-    def run(self, step: Step, progress: object, mark: Mark, advance: Callable[[object], None]) -> None:
-        """Run one step; `mark` writes into the journal that it is done, `advance` how far its batches are."""
+    def run(self, step: Step, actor: Actor, progress: object, mark: Mark, advance: Callable[[object], None]) -> None:
+        """Run one step on behalf of `actor`; `mark` writes into the journal that it is done, `advance` how far its batches are."""
         if step.kind == "index":
             self._build(step)
             with self.journal():
                 mark()
         elif step.kind == "batches":
-            self._batches(step, progress, advance)
+            self._batches(step, actor, progress, advance)
             with self.journal():
                 mark()
         else:
             self._patiently(lambda: self._statements(step.statements, step, mark))
 
-    def undo(self, step: Step, mark: Mark) -> None:
+    def undo(self, step: Step, actor: Actor, mark: Mark) -> None:
         """Undo one step that was done, or begun."""
         statements = step.undo or ()
-        if any(" CONCURRENTLY " in statement for statement in statements):
+        if step.kind == "batches" and step.saved:
+            self._restore(step, actor, mark)
+        elif any(" CONCURRENTLY " in statement for statement in statements):
             for statement in statements:
                 self._alone(step, statement)
             with self.journal():
@@ -132,49 +133,52 @@ class PostgresRunner:
             with suppress(SQLAlchemyError):
                 self._execute("RESET ROLE")
 
-    def _batches(self, step: Step, progress: object, advance: Callable[[object], None]) -> None:
+    def _batches(self, step: Step, actor: Actor, progress: object, advance: Callable[[object], None]) -> None:
         """Change the rows that match, some thousand at a time along the key; each batch is committed with how far it came."""
         last = progress if isinstance(progress, list) else None
         types = self._types(step)
+        if step.recorded is not None:
+            require_companions(self.connection, step.recorded)
 
         def batch() -> list[str] | None:
-            with self._transaction():
-                self._become(step.table or _JOURNAL)
-                self._execute(f"SET LOCAL lock_timeout = {int(_LOCK_BUDGET * 1000)}")
-                found = self._batch(step, types, last)
-                if found is not None:
-                    self._become(_JOURNAL)
-                    advance(found)
-                return found
+            with self._beside_traffic(step):
+                found = change(self.connection, step, types, last)
+                if found is None:
+                    return None
+                self._become(_JOURNAL)
+                self._record(step, actor, found[1])
+                advance(found[0])
+                return found[0]
 
         while (found := self._patiently(batch)) is not None:
             last = found
 
-    def _batch(self, step: Step, types: list[str], last: list[str] | None) -> list[str] | None:
-        names, numbers = ", ".join(step.key), range(len(step.key))
-        after = ""
-        parameters = dict(step.parameters)
-        if last is not None:
-            after = f"({names}) > ({', '.join(f'CAST(:k{number} AS {types[number]})' for number in numbers)}) AND "
-            parameters |= {f"k{number}": last[number] for number in numbers}
-        saved = f", saved AS (INSERT INTO {step.saved} SELECT * FROM chosen)" if step.saved else ""  # noqa: S608
-        columns = ", ".join([*step.key, *step.columns])
-        same = " AND ".join(f"changed.{name} = chosen.{name}" for name in step.key)
-        texts = ", ".join(f"{name}::text" for name in step.key)
-        (assignments,) = step.statements
-        statement = (
-            f"WITH chosen AS MATERIALIZED (SELECT {columns} FROM {step.table} WHERE {after}({step.condition}) "  # noqa: S608
-            f"ORDER BY {names} LIMIT {BATCH_ROWS} FOR UPDATE){saved}, "
-            f"done AS (UPDATE {step.table} AS changed {assignments} FROM chosen WHERE {same} RETURNING 1) "
-            f"SELECT (SELECT count(*) FROM chosen), (SELECT count(*) FROM done), {texts} FROM chosen "
-            f"ORDER BY {', '.join(f'chosen.{name} DESC' for name in step.key)} LIMIT 1"
-        )
-        row = self.connection.execute(sa.text(statement), parameters).first()
-        if row is None:
-            return None
-        if row[0] != row[1]:
-            raise MigrationError("Fewer rows were changed than were found: a policy or a trigger of the table keeps the others.")
-        return [str(value) for value in row[2:]]
+    def _restore(self, step: Step, actor: Actor, mark: Mark) -> None:
+        """Set the rows that batches changed back, some thousand at a time."""
+
+        def batch() -> bool:
+            with self._beside_traffic(step):
+                found = restore(self.connection, step)
+                self._become(_JOURNAL)
+                if found is None:
+                    mark()
+                    return False
+                self._record(step, actor, found)
+                return True
+
+        while self._patiently(batch):
+            pass
+
+    def _record(self, step: Step, actor: Actor, rows: Sequence[Told]) -> None:
+        if step.recorded is not None:
+            record(self.connection, step.recorded, actor, rows)
+
+    @contextmanager
+    def _beside_traffic(self, step: Step) -> Iterator[None]:
+        with self._transaction():
+            self._become(step.table or _JOURNAL)
+            self._execute(f"SET LOCAL lock_timeout = {int(_LOCK_BUDGET * 1000)}")
+            yield
 
     def _types(self, step: Step) -> list[str]:
         types = {quote(str(name)): str(kind) for name, kind in self.connection.execute(sa.text(_TYPES), {"name": step.table})}

@@ -21,9 +21,9 @@ class ServedMigrator:
         """Run one migration."""
         return self._migrator.run(migration)
 
-    def rollback(self, key: str) -> Record:
-        """Run the way down of one."""
-        return self._migrator.rollback(key)
+    def rollback(self, key: str, by: str) -> Record:
+        """Run the way down of one, for `by`."""
+        return self._migrator.rollback(key, by)
 
     def records(self) -> Sequence[Record]:
         """Every migration that the journal knows."""

@@ -10,9 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
-from portico.engines.sql.operations import Step
+from portico.engines.sql.operations import Recorded, Step
+from portico.engines.sqlite.recording import change_recorded, lacks_companions
 from portico.errors import MigrationError
+from portico.migrations.faults import unrecordable
+from portico.model.identity import Actor
 
 _PAUSE_SECONDS = 0.1
 
@@ -58,16 +62,16 @@ class SqliteRunner:
         with self.connection.begin():
             yield
 
-    def run_all(self, steps: tuple[Step, ...], finish: Callable[[], None]) -> None:
-        """Run every step and `finish`, or nothing.
+    def run_all(self, steps: tuple[Step, ...], actor: Actor, finish: Callable[[], None]) -> None:
+        """Run every step on behalf of `actor`, and `finish`, or nothing.
 
         Raises:
-            MigrationError: documents would refer to others that do not exist.
+            MigrationError: documents would refer to others that do not exist, or would change without a record.
         """
         with self.connection.begin():
             before = self._violations()
             for step in steps:
-                self._run(step)
+                self._run(step, actor)
             if self._violations() - before:
                 raise MigrationError("Documents would refer to others that do not exist.")
             finish()
@@ -75,8 +79,10 @@ class SqliteRunner:
     def _violations(self) -> set[tuple[object, ...]]:
         return {tuple(row) for row in self.connection.exec_driver_sql("PRAGMA foreign_key_check")}
 
-    def _run(self, step: Step) -> None:
-        if step.kind == "script":
+    def _run(self, step: Step, actor: Actor) -> None:
+        if step.recorded is not None:
+            self._change(step, step.recorded, actor)
+        elif step.kind == "script":
             for statement in split_statements(step.statements[0]):
                 self.connection.exec_driver_sql(statement)
         elif step.kind == "rebuild":
@@ -87,6 +93,17 @@ class SqliteRunner:
                     self.connection.execute(sa.text(statement), dict(step.parameters))
                 else:
                     self.connection.exec_driver_sql(statement)
+
+    def _change(self, step: Step, recorded: Recorded, actor: Actor) -> None:
+        driver = self.connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection), "the driver is Python's own"
+        if lacks_companions(driver, recorded):
+            raise unrecordable(recorded.collection)
+        try:
+            change_recorded(driver, step, recorded, actor)
+        except sqlite3.Error as error:
+            # As SQLAlchemy says it of the statements that it runs.
+            raise DBAPIError(None, None, error) from error
 
     def _rebuild(self, step: Step) -> None:
         """Replace a table; its triggers, and the indexes that the model does not know, are made again."""

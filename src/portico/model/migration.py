@@ -201,6 +201,10 @@ class Change:
         return self.after[collection_of(self.operation) or ""]
 
 
+MIGRATOR = "portico migrate"
+"""Who the audit says changed documents where no service asked for it. No service has a name with a space."""
+
+
 class Status(StrEnum):
     """What became of a migration."""
 
@@ -221,6 +225,7 @@ class Migration:
         dependencies: ids or names of migrations that must have completed.
         script: the SQL that it was given as, where it was not given as operations.
         checksum: of its content, in hexadecimal. irreversible: its author says that there is no way back.
+        by: who asked for it: a service, or the command.
     """
 
     id: str
@@ -235,11 +240,15 @@ class Migration:
     script: str | None = None
     checksum: str = ""
     irreversible: bool = False
+    by: str = MIGRATOR
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the journal knows of a migration. `executed_at` and `created_at` are texts of ISO 8601 in UTC; `steps` were done of `of`."""
+    """What the journal knows of a migration. `executed_at` and `created_at` are texts of ISO 8601 in UTC; `steps` were done of `of`.
+
+    `unrecorded` are its operations that may change documents without an audit row or a version of them.
+    """
 
     id: str
     name: str
@@ -256,3 +265,4 @@ class Record:
     error: str | None = None
     steps: int = 0
     of: int = 0
+    unrecorded: tuple[str, ...] = ()

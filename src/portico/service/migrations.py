@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Protocol
@@ -33,8 +34,8 @@ class Migrating(Protocol):
         """Run one migration."""
         ...
 
-    def rollback(self, key: str) -> Record:
-        """Run the way down of one."""
+    def rollback(self, key: str, by: str) -> Record:
+        """Run the way down of one, for the service `by`."""
         ...
 
     def records(self) -> Sequence[Record]:
@@ -69,6 +70,7 @@ class Migrations:
             MigrationError: it failed, and left nothing behind but its record.
         """
         migration, dry = self._read(body)
+        migration = replace(migration, by=identity.service)
         _allow(identity, migration.operations)
         _allow(identity, migration.down or ())
         migrator = self._migrator(migration.database)
@@ -86,7 +88,7 @@ class Migrations:
         up, down = await asyncio.to_thread(migrator.operations, key)
         _allow(identity, up)
         _allow(identity, down)
-        record = await asyncio.shield(asyncio.ensure_future(self._changed(database, lambda: migrator.rollback(key))))
+        record = await asyncio.shield(asyncio.ensure_future(self._changed(database, lambda: migrator.rollback(key, identity.service))))
         return described(record)
 
     async def list(self, identity: Identity) -> list[Answer]:
@@ -167,7 +169,7 @@ def described(record: Record) -> Answer:
         "id": record.id, "name": record.name, "created_at": record.created_at, "executed_at": record.executed_at,
         "status": record.status.value, "database": record.database, "collection_or_table": record.collection_or_table,
         "description": record.description, "version": record.version, "script": record.script,
-        "dependencies": list(record.dependencies), "error": record.error,
+        "dependencies": list(record.dependencies), "error": record.error, "unrecorded": list(record.unrecorded),
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from portico.errors import NotSupported
 from portico.events import Emit, PlanMade
 from portico.model.collection import Collection
 from portico.model.identity import Permission
-from portico.query import ast
+from portico.query import ast, ownership
 from portico.query.bind import bind, bind_filter, key_coercers
 from portico.query.bind_pipeline import bind_pipeline
 from portico.query.bound import Bound, BoundQuery, Coercer, Conjunction, Output, Parameter, Predicate, Target
@@ -136,7 +136,7 @@ class Plans:
         require(access, permission)
         engine = self._engines[collection.database]
         resolve = self._catalog().get
-        rule, belongs = tenancy.rule_for(collection, caller.scope, resolve), tenancy.belongs(collection, resolve)
+        rule, belongs = tenancy.rule_for(collection, caller.scope, resolve), ownership.belongs(collection, resolve)
         versioned = collection.versioned
         if versioned and Capability.VERSIONS not in engine.capabilities:
             raise NotSupported(Capability.VERSIONS, engine.kind, hint="Run portico init-db on the database.")

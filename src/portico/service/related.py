@@ -10,6 +10,7 @@ from portico.model.collection import Collection
 from portico.model.identity import Permission
 from portico.query import ast
 from portico.query.names import Reached
+from portico.query.ownership import Resolve
 from portico.service import tenancy
 from portico.service.authorize import effective, require
 from portico.service.caller import Caller
@@ -24,7 +25,7 @@ class Reach:
         parse_filter: reads a row filter of the caller's rules.
     """
 
-    find: tenancy.Resolve
+    find: Resolve
     database: str
     caller: Caller
     parse_filter: Callable[[str], ast.Parsed]

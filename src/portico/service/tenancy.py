@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from portico.errors import CollectionNotFound, ConfigurationError
 from portico.model.collection import Collection
 from portico.model.scope import Scope
 from portico.query.bound import BoundQuery, Embedded, Parameter, Predicate
 from portico.query.bound_pipeline import BoundPipeline
+from portico.query.ownership import Resolve, belongs, limiting_rule
 from portico.query.scoped import (
     NO_RULES,
     Aggregate,
@@ -24,7 +24,6 @@ from portico.query.scoped import (
     GetByKey,
     Limited,
     ListPage,
-    OwnerRule,
     ParentRule,
     Resolution,
     Rules,
@@ -32,14 +31,8 @@ from portico.query.scoped import (
     Search,
     Searched,
     SharedRule,
-    TenantRule,
 )
 from portico.query.search import SearchText
-
-Resolve = Callable[[str], Collection | None]
-"""Finds a collection of the catalog by name."""
-
-USERS, USER_KEY, USER_CLIENT = "users", "user_id", "client_id"
 
 
 def rule_for(collection: Collection, scope: Scope, resolve: Resolve) -> ScopeRule:
@@ -51,39 +44,7 @@ def rule_for(collection: Collection, scope: Scope, resolve: Resolve) -> ScopeRul
     """
     if scope.everything:
         return EverythingRule()
-    return _limited(collection, resolve)
-
-
-def _limited(collection: Collection, resolve: Resolve) -> ScopeRule:
-    security = collection.security
-    match security.access_control:
-        case "shared":
-            return SharedRule()
-        case "tenant" if security.tenant_field in collection.by_name:
-            return TenantRule(security.tenant_field or "")
-        case "owner" if security.owner_field in collection.by_name:
-            users = resolve(USERS)
-            if users is None:
-                raise ConfigurationError(f"The collection {collection.name} is owned by users, and there is no collection of users.")
-            return OwnerRule(security.owner_field or "", users, USER_KEY, USER_CLIENT)
-        case "relation":
-            return _through_parent(collection, resolve)
-        case "undeclared":
-            raise CollectionNotFound(f"There is no collection {collection.name}.", details={"collection": collection.name})
-    raise ConfigurationError(f"The collection {collection.name} declares a field for its tenancy that it does not have.")
-
-
-def _through_parent(collection: Collection, resolve: Resolve) -> ScopeRule:
-    relation = next((item for item in collection.relations if item.name == collection.security.relation), None)
-    parent = resolve(relation.collection) if relation is not None else None
-    if relation is None or parent is None:
-        raise ConfigurationError(f"The collection {collection.name} is scoped through a relation that it does not have.")
-    return ParentRule(parent, relation.local, relation.foreign, _limited(parent, resolve))
-
-
-def belongs(collection: Collection, resolve: Resolve) -> ScopeRule:
-    """Whose the documents of `collection` are, whoever asks: what companion rows say of them. Nobody's where nobody declared it."""
-    return EverythingRule() if collection.security.access_control == "undeclared" else _limited(collection, resolve)
+    return limiting_rule(collection, resolve)
 
 
 def embedded_rules(query: BoundQuery, scope: Scope, resolve: Resolve) -> Rules:
@@ -150,7 +111,7 @@ def references_of(collection: Collection, assignments: tuple[Assignment, ...], r
         parent = resolve(reference.collection)
         if parent is None or parent.security.access_control in {"shared", "undeclared"} or reference.field not in parent.by_name:
             continue
-        found.append(ParentRule(parent, (name,), (reference.field,), _limited(parent, resolve)))
+        found.append(ParentRule(parent, (name,), (reference.field,), limiting_rule(parent, resolve)))
     return tuple(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import cast
@@ -20,8 +21,9 @@ from portico.engines.postgres.alterations import (
     qualified,
     type_steps,
 )
+from portico.engines.postgres.recording import recorded_of
 from portico.engines.sql.identifiers import APP_SCHEMA, quote
-from portico.engines.sql.operations import Operations, Step, column_text, compiled, create_statements, table_of
+from portico.engines.sql.operations import UNRECORDED, Operations, Step, column_text, compiled, create_statements, table_of
 from portico.engines.sql.partitions import create_partitions
 from portico.engines.sql.policies import disable_policy, enable_policy
 from portico.engines.sql.updates import update_parts
@@ -238,27 +240,29 @@ def _update(operation: m.UpdateData, change: Change) -> Iterator[Step]:
     key = tuple(quote(item.column) for item in change.old.key_fields)
     if not key:
         raise MigrationError(f"{operation.collection} has no primary key, so its documents cannot be changed batch by batch.")
-    table, title = qualified(change.old), f"update {operation.collection}"
+    table, title, recorded = qualified(change.old), f"update {operation.collection}", recorded_of(change, DIALECT)
     if all(f"{operation.collection}.{name}" in change.fresh for name in operation.values):
         # Fields that the same migration added go as a whole if it fails.
-        yield Step(title, (f"SET {assignments}",), kind="batches", table=table, key=key, condition=condition, parameters=parameters)
+        yield Step(
+            title, (f"SET {assignments}",), kind="batches", table=table, key=key, condition=condition, parameters=parameters,
+            recorded=recorded,
+        )  # fmt: skip
         return
     columns = tuple(quote(change.old.by_name[name].column) for name in operation.values)
-    saved = f"{quote(change.old.schema or APP_SCHEMA)}.{quote(f'portico_undo_{change.old.table}'[:63])}"
+    # One migration may change a collection several times.
+    mark = zlib.crc32(repr((operation.values, operation.where)).encode())
+    saved = f"{quote(change.old.schema or APP_SCHEMA)}.{quote(f'portico_undo_{mark:08x}_{change.old.table}'[:63])}"
     revoked = f"IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'appuser') THEN REVOKE ALL ON {saved} FROM appuser; END IF;"  # noqa: S608
     copied = f"CREATE TABLE {saved} AS SELECT {', '.join([*key, *columns])} FROM {table} WITH NO DATA"  # noqa: S608  # quoted names
     kept = (copied, f"DO $saved$ BEGIN {revoked} END $saved$")
     yield Step(f"{title}: prepare", kept, undo=(f"DROP TABLE IF EXISTS {saved}",), table=table)
-    back = ", ".join(f"{column} = saved.{column}" for column in columns)
-    same = " AND ".join(f"changed.{name} = saved.{name}" for name in key)
-    undo = (f"UPDATE {table} AS changed SET {back} FROM {saved} AS saved WHERE {same}",)  # noqa: S608  # quoted names
     yield Step(
-        title, (f"SET {assignments}",), kind="batches", undo=undo, table=table, key=key, condition=condition, parameters=parameters,
-        saved=saved, columns=columns,
+        title, (f"SET {assignments}",), kind="batches", table=table, key=key, condition=condition, parameters=parameters,
+        saved=saved, columns=columns, recorded=recorded,
     )  # fmt: skip
     yield Step(f"{title}: done", (f"DROP TABLE {saved}",), undo=None, table=table, final=True)
 
 
 @OPERATIONS.register(m.RunSql)
 def _run_sql(operation: m.RunSql, _: Change) -> Iterator[Step]:
-    yield Step("run SQL", (operation.sql,), undo=None if operation.down is None else (operation.down,))
+    yield Step(UNRECORDED, (operation.sql,), undo=None if operation.down is None else (operation.down,))

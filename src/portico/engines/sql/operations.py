@@ -19,7 +19,26 @@ from portico.errors import MigrationError
 from portico.model.collection import Collection
 from portico.model.migration import AlterField, Change, DropIndex, collection_of, fields_of
 
+UNRECORDED = "run SQL (what it changes leaves no audit rows and no versions)"
+"""The title of a step of the author's own SQL."""
+
 Kind = Literal["sql", "index", "batches", "rebuild", "script"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a step that changes documents leaves in the companion tables: a row of the audit, a version, or both, for each that changed.
+
+    Attributes:
+        collection: its name. audit, versioned: which rows it leaves.
+        columns: every column, as SQL names it. rows: SQL that gives what the rows say of the documents, as the engine's runner reads it.
+    """
+
+    collection: str
+    audit: bool
+    versioned: bool
+    columns: tuple[str, ...]
+    rows: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +55,8 @@ class Step:
         apart: it has a transaction of its own. final: it comes after everything that can be undone.
         index: the index's name, as SQL names it.
         key: the columns that batches go along, in order. condition: which rows they change.
-        saved: a table that takes the key and `columns` of each row as they were. parameters: bound values of the statements.
+        saved: a table that takes the key and `columns` of each row as they were, from which batches are undone.
+        parameters: bound values of the statements. recorded: what the changed documents leave in the companion tables.
     """
 
     title: str
@@ -52,6 +72,7 @@ class Step:
     saved: str | None = None
     columns: tuple[str, ...] = ()
     parameters: Mapping[str, object] = field(default_factory=dict)
+    recorded: Recorded | None = None
 
 
 def step_to_data(step: Step) -> dict[str, object]:
@@ -65,6 +86,9 @@ def step_from_data(data: Mapping[str, Any]) -> Step:
     for name in ("statements", "undo", "key", "columns"):
         if isinstance(values.get(name), list):
             values[name] = tuple(values[name])
+    recorded = values.get("recorded")
+    if recorded is not None:
+        values["recorded"] = Recorded(**{**recorded, "columns": tuple(recorded["columns"])})
     return Step(**values)
 
 

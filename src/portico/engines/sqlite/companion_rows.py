@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from portico.engines.sql.types import stored_datetime
 from portico.engines.sqlite.storage import Stored
-from portico.model.collection import Collection
 from portico.model.companions import AUDIT, VERSIONS, for_sqlite
 from portico.model.identity import Actor
 
@@ -30,7 +29,7 @@ class Companion:
 
     connection: sqlite3.Connection
     actor: Actor
-    collection: Collection
+    collection: str
     audit: bool
     versioned: bool
 
@@ -48,7 +47,7 @@ class Companion:
         if self.audit:
             self.connection.execute(_AUDIT, (*who, before, after))
         if self.versioned:
-            self.connection.execute(_VERSION, (*who, whole, self.collection.name, place))
+            self.connection.execute(_VERSION, (*who, whole, self.collection, place))
 
     def write_created(self, rows: Iterable[tuple[Sequence[Stored], Sequence[Stored], Stored, Stored]]) -> None:
         """Write those of many documents that were created at once: of each its key, whose it is, its record and the whole, as above."""
@@ -57,12 +56,12 @@ class Companion:
         if self.audit:
             self.connection.executemany(_AUDIT, [(*who, None, after) for who, after, _ in created])
         if self.versioned:
-            self.connection.executemany(_VERSION, [(*who, whole, self.collection.name, who[7]) for who, _, whole in created])
+            self.connection.executemany(_VERSION, [(*who, whole, self.collection, who[7]) for who, _, whole in created])
 
     def _actor(self) -> tuple[Stored, ...]:
         at = stored_datetime(dt.datetime.now(dt.UTC))
         actor = self.actor
-        return (at, actor.service, actor.client_id, actor.user_id, actor.correlation_id, self.collection.name)
+        return (at, actor.service, actor.client_id, actor.user_id, actor.correlation_id, self.collection)
 
 
 def path_of(values: Sequence[Stored]) -> str:

@@ -105,7 +105,8 @@ class Documents:
 
     def _recorded(self, field: Field, columns: Columns, secret: bool) -> Expression:
         if secret:
-            return sa.case((columns[field.name].is_not(None), text(MASK)))
+            # IS NOT NULL is true of a NULL in RETURNING where the column before it may not be null (seen with SQLite 3.40).
+            return sa.case((sa.func.typeof(columns[field.name]) != text("null"), text(MASK)))
         return self._grammar.output(Target(field, field.type), columns)
 
 

@@ -62,5 +62,5 @@ class Load(Write):
                 if self.connection.execute(text.sql, text.arguments(call.values, call.scope)).fetchone() is None:
                     raise unknown_reference(query)
         if query.audit or query.versioned:
-            companion = Companion(self.connection, self.call.actor, self.plan.collection, audit=query.audit, versioned=query.versioned)
+            companion = Companion(self.connection, self.call.actor, self.plan.collection.name, audit=query.audit, versioned=query.versioned)
             companion.write_created((row[KEY:], row[CLIENT:KEY], row[RECORD], row[WHOLE]) for row in rows)

@@ -13,9 +13,10 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from portico.engines.sql.identifiers import quote
-from portico.engines.sql.operations import Operations, Step, column_default, column_text, compiled, create_statements, table_of
+from portico.engines.sql.operations import UNRECORDED, Operations, Step, column_default, column_text, compiled, create_statements, table_of
 from portico.engines.sql.updates import update_parts
 from portico.engines.sqlite.conversions import conversion
+from portico.engines.sqlite.recording import keys_of, recorded_of
 from portico.errors import MigrationError
 from portico.model import migration as m
 from portico.model.collection import Collection
@@ -116,13 +117,20 @@ def _set_partitioning(operation: m.SetPartitioning, _: Change) -> NoReturn:
 @OPERATIONS.register(m.UpdateData)
 def _update(operation: m.UpdateData, change: Change) -> Iterator[Step]:
     assignments, condition, parameters = update_parts(change.old, operation, DIALECT)
-    statement = f"UPDATE {quote(change.old.table)} SET {assignments} WHERE {condition}"  # noqa: S608  # quoted names, bound values
-    yield Step(f"update {operation.collection}", (statement,), parameters=parameters, apart=True)
+    title, table, recorded = f"update {operation.collection}", quote(change.old.table), recorded_of(change, DIALECT)
+    if recorded is None:
+        statement = f"UPDATE {table} SET {assignments} WHERE {condition}"  # noqa: S608  # quoted names, bound values
+        yield Step(title, (statement,), parameters=parameters, apart=True)
+        return
+    yield Step(
+        title, (f"SET {assignments}",), kind="batches", table=table, key=keys_of(change.old), condition=condition, parameters=parameters,
+        recorded=recorded,
+    )  # fmt: skip
 
 
 @OPERATIONS.register(m.RunSql)
 def _run_sql(operation: m.RunSql, _: Change) -> Iterator[Step]:
-    yield Step("run SQL", (operation.sql,), kind="script")
+    yield Step(UNRECORDED, (operation.sql,), kind="script")
 
 
 def _rebuild(title: str, change: Change) -> Step:

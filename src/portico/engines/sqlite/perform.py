@@ -244,7 +244,7 @@ class Write:
         most = self.plan.most_cascaded
         if self.cascaded > most:
             raise TooManyAffected(f"The delete would touch more than {most} documents.", details={"max_affected": most})
-        companion = Companion(self.connection, self.call.actor, cascade.child, audit=cascade.audit, versioned=cascade.versioned)
+        companion = Companion(self.connection, self.call.actor, cascade.child.name, audit=cascade.audit, versioned=cascade.versioned)
         if cascade.action == "set_null":
             after = self._run(statements.clear, key).fetchone()
             companion.write("update", key, row[CLIENT:KEY], row[RECORD], after[RECORD], after[WHOLE])
@@ -262,7 +262,7 @@ class Write:
             return
         row = after if after is not None else before
         assert row is not None, "a write has a document before or after it"
-        companion = Companion(self.connection, self.call.actor, self.plan.collection, audit=query.audit, versioned=query.versioned)
+        companion = Companion(self.connection, self.call.actor, self.plan.collection.name, audit=query.audit, versioned=query.versioned)
         shown = BODY if statements.same else None
         recorded = None if after is None else after[RECORD if shown is None else BODY]
         whole = None if after is None else after[WHOLE if shown is None else BODY]
