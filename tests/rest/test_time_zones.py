@@ -123,6 +123,8 @@ def test_writes_read_and_show_datetimes_in_the_zone(moments: Wire):
     ]
     changed = moments.patch("/books?published=eq.2024-07-01T12:00&select=published", json={"published": "2024-01-01"}, headers=berlin)
     assert changed.json() == [{"published": "2024-01-01T00:00:00+01:00"}]
+    related = moments.patch("/authors?id=eq.3&select=name,books(published)&books.id=eq.12", json={"name": "Cyd"}, headers=berlin)
+    assert related.json() == [{"name": "Cyd", "books": [{"published": "2024-03-31T03:00:00+02:00"}]}]
     deleted = moments.delete("/books?published=eq.2024-01-01&select=id,published", headers=berlin)
     assert deleted.json() == [{"id": 20, "published": "2024-01-01T00:00:00+01:00"}]
 
