@@ -68,12 +68,6 @@ def assemble(service: Service) -> App:
     )
     clients = Clients(collections, service.documents, service.writes, service.authenticator, make_clients=not settings.environment.strict)
     http = settings.http
-    front = Front(
-        create_control(_control(service), ROUTERS),
-        emit=service.emit,
-        max_body_bytes=http.max_body_bytes,
-        max_header_bytes=http.max_header_bytes,
-    )
     handlers = Handlers(
         collections=collections,
         histories=Histories(History(service.documents, service.writes), collections),
@@ -84,7 +78,7 @@ def assemble(service: Service) -> App:
         transactions=TransactionCalls(service.transactions, service.authenticator, service.cluster.carry),
         search=SearchCall(Searches(service.documents)),
         safe_writes=SafeWrites(service.units, life_seconds=settings.transactions.idempotency_hours * 3600),
-        fallback=front,
+        fallback=_control_plane(service),
     )
     app: App = Dispatcher(
         handlers,
@@ -103,6 +97,12 @@ def assemble(service: Service) -> App:
             app, allow_origins=http.cors_origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["*"], max_age=600
         )
     return app
+
+
+def _control_plane(service: Service) -> App:
+    http = service.settings.http
+    control = create_control(_control(service), ROUTERS)
+    return Front(control, emit=service.emit, max_body_bytes=http.max_body_bytes, max_header_bytes=http.max_header_bytes)
 
 
 def _batches(service: Service, upserts: Upserts, answering: Answering) -> Batches:
