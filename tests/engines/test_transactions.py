@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from portico.engines.base import Interactive, LedgerEntry, LedgerState, Transaction
-from portico.errors import DuplicateDocument, InvalidParameter, PorticoError, StaleSnapshot
+from portico.errors import DuplicateDocument, InvalidParameter, PorticoError, StaleSnapshot, TransactionGone
 from portico.model.page import Document
 from portico.query.scoped import GetByKey
 from tests.engines.harness import Harness
@@ -129,7 +129,7 @@ async def test_one_that_was_given_up_while_its_holder_was_silent_is_not_committe
     transaction = await engine.begin_interactive(entry, "read_committed", read_only=False, life=60, until=until)
     await engine.record_end(entry, "rolled_back", "holder_lost")
     await create_in(transaction, things, {"id": 50, "text": "mine"})
-    with pytest.raises(StaleSnapshot):
+    with pytest.raises(TransactionGone):
         await transaction.commit()
     assert await things.get("things", 50) is None
     assert await engine.recorded(entry.id) == LedgerState("rolled_back", "holder_lost")

@@ -12,7 +12,7 @@ from portico.engines.sqlite.gate import Gate
 from portico.engines.sqlite.keys import KeyLocks
 from portico.engines.sqlite.plan import SqlitePlan
 from portico.engines.sqlite.transaction import SqliteTransaction, identifier
-from portico.errors import DatabaseReadOnly, PorticoError, StaleSnapshot
+from portico.errors import DatabaseReadOnly, PorticoError, StaleSnapshot, TransactionGone
 
 # The name holds a space, so that no caller's savepoint can have it.
 _CALL = '"portico call"'
@@ -112,7 +112,7 @@ class SqliteInteractive(SqliteTransaction):
     def _before_commit(self) -> None:
         if self._writing and not ledger.write(self._connection, self._entry, self._begun_at, "committed", "committed"):
             # This process did not answer for so long that it was taken for lost, and a caller was told so.
-            raise StaleSnapshot("The transaction was given up, and was rolled back.")
+            raise TransactionGone("The transaction was given up, and is rolled back.", details={"reason": "holder_lost"})
 
     def _execute(self, sql: str) -> None:
         try:

@@ -255,6 +255,9 @@ class Transactions:
         except OutcomeUnknown:
             self._ended(held, "unknown", "commit_unanswered")
             await self._resolve(held, RESOLVE_SECONDS)
+        except TransactionGone as error:
+            await self._end(held, ROLLED_BACK, str(error.details["reason"]))
+            raise
         except PorticoError as error:
             reason = "serialization_failure" if isinstance(error, StaleSnapshot) else "commit_refused"
             await self._end(held, FAILED, reason)
