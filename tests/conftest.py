@@ -24,6 +24,15 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, data
 hypothesis.settings.register_profile("search", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "search")
 
+# At the end of a run, a test that takes long would keep one of its workers while the others wait.
+_LONG = ("process", "histories", "docs", "features/test_schemathesis.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the tests that take long."""
+    long = [config.rootpath / "tests" / name for name in _LONG]
+    items.sort(key=lambda item: not any(item.path.is_relative_to(path) for path in long))
+
 
 class StartPortico(Protocol):
     """Starts the real service for one test; it ends with the test."""

@@ -116,7 +116,7 @@ class Runner:
         file = self.folder / "portico.yaml"
         config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
         http = {name: value for name, value in config.get("http", {}).items() if name not in {"host", "port"}}
-        self.service = PorticoProcess(config | {"http": http}, folder=self.folder, environment=self._exported()).start()
+        self.service = PorticoProcess(config | {"http": http}, folder=self.folder, environment=self._exported(), warm=True).start()
 
     def _exported(self) -> dict[str, str]:
         """What the page's commands have exported so far, for the service."""

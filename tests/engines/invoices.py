@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from tests.servers.portico import PorticoProcess
+from tests.servers.postgres import PostgresServer
+from tests.servers.prepared import ENGINES, running
+
 Document = dict[str, Any]
+Services = dict[str, PorticoProcess]
+PATH = "/api/db/invoices"
 
 INVOICES: Document = {
     "name": "invoices",
@@ -84,3 +92,14 @@ def _metadata(chance: random.Random) -> object:
     if chance.random() < 0.5:
         found["list"] = [chance.choice(_INSIDE), chance.choice(_INSIDE)]
     return found
+
+
+@contextmanager
+def serving(server: PostgresServer, documents: Sequence[Document]) -> Iterator[Services]:
+    """The service over each engine, with the same documents."""
+    with ExitStack() as stack:
+        found = {engine: stack.enter_context(running(engine, {"collections": [INVOICES]}, server)) for engine in ENGINES}
+        for service in found.values():
+            answer = service.client.post(PATH, json=documents)
+            assert answer.status_code == 201, answer.text
+        yield found

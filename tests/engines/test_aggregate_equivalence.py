@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from contextlib import ExitStack
 from decimal import Decimal
 from typing import Any
 
@@ -15,16 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from portico.catalog.declare import declare
 from portico.query.coerce import json_coercer
 from portico.query.json_text import read_json
-from tests.engines.invoices import INVOICES, Document, document
+from tests.engines.invoices import INVOICES, PATH, Document, Services, document, serving
 from tests.query.pipelines import BeyondError, Reference, Row, Stages, pipelines, read, same, shown
-from tests.servers.portico import PorticoProcess
 from tests.servers.postgres import PostgresServer
-from tests.servers.prepared import ENGINES, running
 
-PATH = "/api/db/invoices"
 ROWS = 150
 COLLECTION = declare(INVOICES, source="test", database="main")
-Services = dict[str, PorticoProcess]
 
 
 def invoice(place: int) -> Document:
@@ -58,11 +53,7 @@ ROWS_READ = [as_row(item) for item in DOCUMENTS]
 @pytest.fixture(scope="module")
 def services(postgres: PostgresServer) -> Iterator[Services]:
     """The service over each engine, with the same documents."""
-    with ExitStack() as stack:
-        found = {engine: stack.enter_context(running(engine, {"collections": [INVOICES]}, postgres)) for engine in ENGINES}
-        for service in found.values():
-            answer = service.client.post(PATH, json=DOCUMENTS)
-            assert answer.status_code == 201, answer.text
+    with serving(postgres, DOCUMENTS) as found:
         yield found
 
 

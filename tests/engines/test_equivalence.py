@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 from urllib.parse import quote
 
@@ -17,20 +16,17 @@ from portico.query.bind import bind
 from portico.query.coerce import json_coercer
 from portico.query.json_text import read_json
 from portico.syntax import mongo, postgrest
-from tests.engines.invoices import INVOICES, Document, document
+from tests.engines.invoices import INVOICES, PATH, Document, Services, document, serving
 from tests.query.reference import Row, select
 from tests.query.wishes import Wish, as_json, as_query_string, filters
 from tests.servers.portico import PorticoProcess
 from tests.servers.postgres import PostgresServer
-from tests.servers.prepared import ENGINES, running
 
-PATH = "/api/db/invoices"
 ROWS = 120
 COLLECTION = declare(INVOICES, source="test", database="main")
 KEYS = [
     "number", "big", "status", "total", "rate", "paid", "due", "created_at", "client_id", "kind", "metadata->>lang", "metadata->>n",
 ]  # fmt: skip
-Services = dict[str, PorticoProcess]
 
 
 def as_row(given: Document) -> Row:
@@ -50,11 +46,7 @@ REFERENCE = [as_row(item) for item in DOCUMENTS]
 @pytest.fixture(scope="module")
 def services(postgres: PostgresServer) -> Iterator[Services]:
     """The service over each engine, with the same documents."""
-    with ExitStack() as stack:
-        found = {engine: stack.enter_context(running(engine, {"collections": [INVOICES]}, postgres)) for engine in ENGINES}
-        for service in found.values():
-            answer = service.client.post(PATH, json=DOCUMENTS)
-            assert answer.status_code == 201, answer.text
+    with serving(postgres, DOCUMENTS) as found:
         yield found
 
 

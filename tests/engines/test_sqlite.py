@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from portico.engines.sqlite.connections import interruptible
 from portico.engines.sqlite.engine import SqliteEngine, SqliteOptions
 from portico.errors import (
     DatabaseUnavailable,
@@ -115,6 +117,24 @@ async def test_the_statement_of_a_caller_who_left_is_cancelled(harness: Harness)
             await slow
     assert harness.engine.pool_status().checked_out == 0
     assert (await harness.engine.health()).healthy
+
+
+async def test_a_caller_who_is_cancelled_as_the_result_comes_does_not_go_on() -> None:
+    result: Future[str] = Future()
+    went_on = []
+
+    async def call(connection: sqlite3.Connection) -> None:
+        went_on.append(await interruptible(connection, result, 60))
+
+    with closing(sqlite3.connect(":memory:")) as connection:
+        caller = asyncio.ensure_future(call(connection))
+        await asyncio.sleep(0)
+        result.set_result("rows")
+        await asyncio.sleep(0)  # now the call has its result, and has not gone on
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+    assert went_on == []
 
 
 async def test_an_export_whose_consumer_left_lets_go_of_its_connection(harness: Harness) -> None:

@@ -60,7 +60,7 @@ class Project:
     """A configuration with its folder of migrations, over one database."""
 
     def __init__(self, config: dict[str, object]) -> None:
-        self.process = PorticoProcess(config)
+        self.process = PorticoProcess(config, warm=True)
         self.folder = self.process.folder / "migrations"
         self.database = Path()
         self.started: list[subprocess.Popen[str]] = []

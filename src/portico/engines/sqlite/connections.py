@@ -162,7 +162,9 @@ async def interruptible(connection: sqlite3.Connection, future: Future[T], timeo
     """
     wrapped = asyncio.wrap_future(future)
     try:
-        return await asyncio.wait_for(asyncio.shield(wrapped), timeout)
+        # Not `wait_for`: in Python 3.11 it forgets that its task was cancelled where the result comes at the same moment.
+        async with asyncio.timeout(timeout):
+            return await asyncio.shield(wrapped)
     except TimeoutError:
         await _stop(connection, future)
         if future.done() and not future.cancelled() and future.exception() is None:
