@@ -130,11 +130,10 @@ async def _receive_into(exchange: Exchange, spool: IO[bytes]) -> None:
             return
 
 
-def _documents(spool: IO[bytes]) -> Iterator[tuple[int, object]]:
-    """The documents of NDJSON with their line numbers; a line that is no JSON is its error."""
+def _documents(spool: IO[bytes]) -> Iterator[tuple[int, object] | None]:
+    """The documents of NDJSON with their line numbers; a line that is no JSON is its error, and one that holds nothing is None."""
     for number, line in enumerate(spool, start=1):
-        if line.strip():
-            yield number, _document(line)
+        yield (number, _document(line)) if line.strip() else None
 
 
 def _document(line: bytes) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -26,13 +27,13 @@ BATCH = 1_000
 BATCH_BYTES = 1_048_576
 """How many rows, and of how many bytes, are written by one statement at most."""
 
-TURN = 100
-"""Lines that are checked before others have their turn: a few milliseconds."""
+TURN_SECONDS = 0.005
+"""How long lines are checked before others have their turn."""
 
 MOST_ERRORS = 100
 BEFORE = "portico_batch"
-Lines = Iterable[tuple[int, object]]
-"""The documents, each with its line number; a line that could not be read is its error."""
+Lines = Iterable[tuple[int, object] | None]
+"""The documents, each with its line number; a line that could not be read is its error, and one that holds nothing is None."""
 
 
 @dataclass(slots=True)
@@ -121,7 +122,15 @@ class Imports:
         plan: WritePlan | None = None
         names: tuple[str, ...] = ()
         passwords = 0
-        for seen, (number, document) in enumerate(lines, start=1):
+        turn = time.monotonic()
+        for line in lines:
+            if time.monotonic() - turn > TURN_SECONDS:
+                plan = None  # what the caller may do is looked at anew
+                await asyncio.sleep(0)
+                turn = time.monotonic()
+            if line is None:
+                continue
+            number, document = line
             try:
                 if isinstance(document, PorticoError):
                     raise document
@@ -138,9 +147,6 @@ class Imports:
                 errors.append(_told(number, error))
                 if len(errors) >= MOST_ERRORS:
                     break
-            if seen % TURN == 0:
-                plan = None  # what the caller may do is looked at anew
-                await asyncio.sleep(0)
         if errors:
             raise InvalidValue(_MESSAGE.format(len(errors)), details={"errors": errors})
 
@@ -225,4 +231,5 @@ async def _one_by_one(transaction: Transaction, batch: Batch, imported: Imported
             refused.append((number, error))
             await transaction.rollback_to(BEFORE + "_line")
         await transaction.release(BEFORE + "_line")
+        await asyncio.sleep(0)  # an embedded database answers without waiting
     return refused

@@ -23,8 +23,8 @@ _TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": F
 Read = Callable[[str], object]
 
 
-def documents(collection: Collection, lines: Iterable[bytes], hidden: frozenset[str]) -> Iterator[tuple[int, object]]:
-    """The documents of a CSV text with their line numbers; one that cannot be read is its error.
+def documents(collection: Collection, lines: Iterable[bytes], hidden: frozenset[str]) -> Iterator[tuple[int, object] | None]:
+    """The documents of a CSV text with their line numbers; one that cannot be read is its error, and a line that holds nothing is None.
 
     Raises:
         InvalidParameter: there is no header, or it names a field twice. UnknownField: it names what is no field.
@@ -41,6 +41,8 @@ def documents(collection: Collection, lines: Iterable[bytes], hidden: frozenset[
             yield number, record
         elif record != [None] or len(readers) == 1:
             yield number, _document(record, readers)
+        else:
+            yield None
 
 
 def _readers(collection: Collection, header: Record, hidden: frozenset[str]) -> list[tuple[str, Read]]:
