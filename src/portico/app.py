@@ -57,7 +57,7 @@ def assemble(service: Service) -> App:
     upserts = Upserts(service.documents, service.writes)
     imports = Imports(service.writes, upserts)
     functions = Functions(
-        named_functions(settings), service.engines, catalog=lambda: service.catalog.current, limits=service.documents.plans.limits
+        named_functions(settings), service.engines, catalog=lambda: service.catalog.current, plans=service.documents.plans
     )
     bulk = BulkChanges(service.documents, service.writes)
     explanations = Explanations(service.documents, emit=service.emit)

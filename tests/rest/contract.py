@@ -147,6 +147,8 @@ READS = [
          headers={"Range": "0-0"}, sqlite=NO_FUNCTION),
     Case("HEAD of a function", "HEAD /rpc/loans_of?book=1", 200, "", ranged("0-2/3"), prefer="count=exact", sqlite=(404, "")),
     Case("one object of a function", "GET /rpc/loans_of?book=1&id=eq.2&select=id", 200, {"id": 2}, accept=OBJECT, sqlite=NO_FUNCTION),
+    Case("what a function's rows are related to", "GET /rpc/loans_of?book=1&id=eq.2&select=id,books(title)", 200,
+         [{"id": 2, "books": {"title": "Notes"}}], sqlite=NO_FUNCTION),
     Case("unknown function", "GET /rpc/nope", 404, "PGRST202"),
     Case("unknown argument", "GET /rpc/add_them?a=1&c=2", 404, "PGRST202"),
     Case("a function that writes, by GET", "GET /rpc/lend?book=1", 405, "PGRST117", {"allow": "POST"},

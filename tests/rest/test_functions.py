@@ -48,6 +48,21 @@ def test_rows_of_a_function_are_filtered_sorted_and_paged(functions: Wire | None
     assert functions.get("/rpc/prices?title=eq.Notes", headers={"Accept": "text/csv"}).text == "title,price\nNotes,12.50\n"
 
 
+def test_rows_of_a_function_include_what_they_are_related_to(functions: Wire | None):
+    if functions is None:
+        return
+    one = functions.get("/rpc/loans_of?book=1&id=eq.2&select=id,books(title,author(name))")
+    assert one.json() == [{"id": 2, "books": {"title": "Notes", "author": {"name": "Ada"}}}], one.text
+    inner = functions.post("/rpc/loans_of?select=id,books!inner(id)&books.title=eq.No&order=id", json={"book": 1})
+    assert inner.json() == []
+    ordered = functions.get("/rpc/loans_of?book=1&select=id,...books(title)&order=books(title),id.desc&limit=1")
+    assert ordered.json() == [{"id": 3, "title": "Notes"}], ordered.text
+    counted = functions.get("/rpc/loans_of?book=1&select=id,books()&books=not.is.null", headers={"Prefer": "count=exact"})
+    assert counted.headers["content-range"] == "0-2/3"
+    none = functions.get("/rpc/prices?select=title,books(id)")
+    assert (none.status_code, none.json()["code"]) == (400, "PGRST200")
+
+
 def test_what_changes_something_is_called_by_post_alone(functions: Wire | None):
     if functions is None:
         return

@@ -99,6 +99,18 @@ def test_functions_show_what_the_tenant_may_read_and_no_hidden_field(tenants: tu
     assert (asked.status_code, asked.json()["code"]) == (403, "42501")
 
 
+def test_what_rows_of_a_function_are_related_to_is_the_tenants_own(tenants: tuple[PorticoProcess, Tenant, Tenant]) -> None:
+    process, one, other = tenants
+    related = ask(process, one, "GET", "/rpc/all_of_it?select=client_id,clients(id,name)")
+    assert related.status_code == 200, related.text
+    assert {row["clients"]["id"] for row in related.json()} == {one.name}
+    people = ask(process, one, "GET", "/rpc/everybody?select=*,document_metadata(*)")
+    assert people.status_code in {200, 400}, people.text
+    hidden = ask(process, one, "GET", "/rpc/all_of_it?select=client_id,users(password_hash)")
+    assert hidden.status_code in {400, 403}, hidden.text
+    assert not any(other.knows(answer.text) for answer in (related, people, hidden))
+
+
 def test_what_a_function_sets_is_not_the_scope_of_the_calls_after_it(tenants: tuple[PorticoProcess, Tenant, Tenant]) -> None:
     process, one, other = tenants
     begun = process.client.post("/api/db/transaction/begin", json={}, headers=one.headers).json()["data"]["transaction_id"]

@@ -254,7 +254,7 @@ class CallFunction:
     Attributes:
         arguments: names with their parameters. query: what is asked of the rows that it gives, bound to a collection of its columns.
         read_only: it may change nothing. rule: every row that it gives is answered; what it reads is limited by its own rights.
-        zone: the time zone that the function runs in, an IANA name.
+        zone: the time zone that the function runs in, an IANA name. embedded: what limits the related documents of its rows.
     """
 
     function: Function
@@ -263,6 +263,7 @@ class CallFunction:
     read_only: bool
     rule: SharedRule = SharedRule()
     zone: str = "UTC"
+    embedded: Rules = field(default_factory=dict)
 
 
 Runnable = ScopedQuery | CallFunction

@@ -12,7 +12,7 @@ from typing import Protocol, cast, runtime_checkable
 from portico.catalog.catalog import Catalog
 from portico.engines.base import Call, Compiled, Engine
 from portico.errors import Conflict, Forbidden, NotFound
-from portico.model.collection import Collection, Security
+from portico.model.collection import Collection, Relation, Security
 from portico.model.field import Base
 from portico.model.function import Argument, Function, NamedFunction
 from portico.model.identity import Identity, Permission
@@ -20,11 +20,12 @@ from portico.model.page import Page
 from portico.query.bind import bind
 from portico.query.bound import Parameter
 from portico.query.coerce import json_coercer, text_coercer
-from portico.query.limits import Limits
 from portico.query.moments import UTC, with_offset
 from portico.query.scoped import CallFunction
+from portico.service import tenancy
 from portico.service.authorize import effective, require
 from portico.service.caller import Asked, Caller
+from portico.service.plans import Plans
 
 FRESH_SECONDS = 2.0
 """How long what the database said of a function is believed."""
@@ -98,16 +99,17 @@ class Functions:
     """Calls functions.
 
     Args:
-        named: what the configuration names, by name. engines: by database. catalog: gives the snapshot in force. limits: of a request.
+        named: what the configuration names, by name. engines: by database. catalog: gives the snapshot in force.
+        plans: say how related collections are reached.
     """
 
     def __init__(
-        self, named: Mapping[str, NamedFunction], engines: Mapping[str, Engine], *, catalog: Callable[[], Catalog], limits: Limits
+        self, named: Mapping[str, NamedFunction], engines: Mapping[str, Engine], *, catalog: Callable[[], Catalog], plans: Plans
     ) -> None:
         self._named = named
         self._engines = engines
         self._catalog = catalog
-        self._limits = limits
+        self._plans = plans
         self._known: dict[str, tuple[float, Sequence[Function]]] = {}
 
     def names(self, identity: Identity) -> list[str]:
@@ -139,7 +141,7 @@ class Functions:
         self._require(caller.identity, name, Permission.UPDATE if function.writes and not manner.read_only else Permission.READ)
         engine = self._engines[named.database]
         assert isinstance(engine, Calling), "only such an engine has told of functions"
-        query, values = self._bound(caller.identity, named, function, given, asked, manner.zone)
+        query, values = self._bound(caller, named, function, given, asked, manner.zone)
         query = replace(query, read_only=manner.read_only or not function.writes)
         call = Call(values, caller.scope, caller.actor)
         seconds = caller.identity.statement_timeout
@@ -173,13 +175,16 @@ class Functions:
             raise Forbidden(f"The permission {permission.value} on rpc/{name} is not granted.", details=details)
 
     def _bound(
-        self, identity: Identity, named: NamedFunction, function: Function, given: Given, asked: Asked, zone: str
+        self, caller: Caller, named: NamedFunction, function: Function, given: Given, asked: Asked, zone: str
     ) -> tuple[CallFunction, tuple[object, ...]]:
+        table = self._table(named, function)
         result = Collection(
             f"rpc/{named.name}", named.database, function.name, function.columns, (), schema=function.schema, kind="view",
-            security=Security(access_control="shared"),
+            relations=_relations(table), security=Security(access_control="shared"),
         )  # fmt: skip
-        bound = bind(asked.parse(), result, hidden=self._hidden(identity, named, function), limits=self._limits)
+        reach = self._plans.reach(caller, named.database)
+        bound = bind(asked.parse(), result, hidden=_hidden(caller.identity, table), limits=self._plans.limits, resolve=reach)
+        embedded = tenancy.embedded_rules(bound.query, caller.scope, self._catalog().get)
         values = list(bound.values(asked.values))
         arguments: list[tuple[str, Parameter]] = []
         for argument in function.arguments:
@@ -188,19 +193,29 @@ class Functions:
                 arguments.append((argument.name, Parameter(len(values), argument.type)))
                 local = zone != UTC and argument.type.base is Base.DATETIME
                 values.append(_argument(argument, with_offset(raw, zone) if local else raw, as_text=given.as_text))
-        return CallFunction(function, tuple(arguments), bound.query, read_only=True, zone=zone), tuple(values)
+        return CallFunction(function, tuple(arguments), bound.query, read_only=True, zone=zone, embedded=embedded), tuple(values)
 
-    def _hidden(self, identity: Identity, named: NamedFunction, function: Function) -> frozenset[str]:
-        """The columns of a table's rows that the caller may not see. Raises CollectionNotFound, Forbidden as a read of the table does."""
-        if function.table is None:
-            return frozenset()
-        collection = self._catalog().by_table.get((named.database, *function.table))
-        if collection is None:
-            return frozenset()
-        access = effective(identity, collection)
-        require(access, Permission.READ)
-        columns = {field.name: field.column for field in collection.fields}
-        return frozenset(columns[name] for name in access.hidden if name in columns)
+    def _table(self, named: NamedFunction, function: Function) -> Collection | None:
+        """The collection whose rows a function gives."""
+        return self._catalog().by_table.get((named.database, *function.table)) if function.table is not None else None
+
+
+def _hidden(identity: Identity, table: Collection | None) -> frozenset[str]:
+    """The columns of a table's rows that the caller may not see. Raises CollectionNotFound, Forbidden as a read of the table does."""
+    if table is None:
+        return frozenset()
+    access = effective(identity, table)
+    require(access, Permission.READ)
+    columns = {field.name: field.column for field in table.fields}
+    return frozenset(columns[name] for name in access.hidden if name in columns)
+
+
+def _relations(table: Collection | None) -> tuple[Relation, ...]:
+    """The relations of a table's rows, whose columns are known here by their own names."""
+    if table is None:
+        return ()
+    columns = {field.name: field.column for field in table.fields}
+    return tuple(relation for relation in table.relations if all(columns[name] == name for name in relation.local))
 
 
 def _fitting(functions: Sequence[Function], given: Given, name: str) -> tuple[Function, Given]:

@@ -152,6 +152,10 @@ class Plans:
             raise NotSupported(Capability.AUDIT, engine.kind, hint="Run portico init-db on the database.")
         return True
 
+    def reach(self, caller: Caller, database: str) -> Reach:
+        """How the caller reaches the related collections of one database."""
+        return Reach(self._catalog().get, database, caller, self._parse_filter)
+
     def bind(self, context: Context, query: ast.Query, cursor: CursorState | None = None) -> Bound:
         """Resolve a query for its caller, with the service's row filters in it."""
         bound = self.answered(context, query, cursor)
@@ -164,7 +168,7 @@ class Plans:
     def answered(self, context: Context, query: ast.Query, cursor: CursorState | None = None) -> Bound:
         """Resolve a query for its caller; the service's row filters limit the documents that it includes alone, as for what was written."""
         collection = context.collection
-        reach = Reach(self._catalog().get, collection.database, context.caller, self._parse_filter)
+        reach = self.reach(context.caller, collection.database)
         return bind(query, collection, hidden=context.access.hidden, limits=self.limits, cursor=cursor, resolve=reach)
 
     def bind_pipeline(self, caller: Caller, context: Context, asked: Pipeline) -> tuple[Aggregate, BoundAggregation]:
@@ -173,7 +177,7 @@ class Plans:
         Raises:
             Forbidden, CollectionNotFound: it looks up in a collection that the caller may not read.
         """
-        reach = Reach(self._catalog().get, context.collection.database, caller, self._parse_filter)
+        reach = self.reach(caller, context.collection.database)
         bound = bind_pipeline(asked, context.collection, hidden=context.access.hidden, limits=self.limits, resolve=reach)
         pipeline, sources, coercers = bound.pipeline, bound.sources, bound.coercers
         limits: list[Limited] = []

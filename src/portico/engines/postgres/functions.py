@@ -10,6 +10,7 @@ import asyncpg
 import sqlalchemy as sa
 
 from portico.engines.base import Call
+from portico.engines.postgres.embedding import among
 from portico.engines.postgres.errors import LOST, reported
 from portico.engines.postgres.grammar import PostgresGrammar
 from portico.engines.postgres.reads import Reads, parameters_of
@@ -158,8 +159,9 @@ def compile_call(query: CallFunction, grammar: PostgresGrammar, kind: str) -> St
     called = text.cte("called")
     if function.returns == "value":
         return statement(_values(query, called), parameters)
-    frame = Frame(whose(kind), plain, ONE, ())
-    page = _Results(grammar, called)._page(ListPage(query.query, query.rule), frame)  # noqa: SLF001 - a page like any other
+    # The transaction has set the scope, so that related documents need not wait for it.
+    frame = among(query.embedded, Frame(whose(kind), plain, ONE, ()))
+    page = _Results(grammar, called)._page(ListPage(query.query, query.rule, query.embedded), frame)  # noqa: SLF001 - a page like any other
     return statement(sa.select(page.c.body, page.c["count"], page.c.total).select_from(page), parameters)
 
 
