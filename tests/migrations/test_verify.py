@@ -1,7 +1,12 @@
 """`verify_schema` says every difference between the database and the declarations, a line each."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
+from portico.builtin.connect import sync_engine
 from portico.builtin.init import init_database
 from portico.builtin.verify import verify_schema
 from portico.catalog.declare import declare
@@ -112,6 +117,22 @@ def test_what_somebody_altered_by_hand_is_said(ready: Target, statement: str, wh
         return
     execute(ready, statement)
     assert kinds(ready, INVOICES, LINES) == {where: kind}
+
+
+def test_a_collation_that_somebody_changed_on_sqlite_is_said(tmp_path: Path):
+    file = tmp_path / "app.db"
+    target = Target(f"sqlite:///{file}", sync_engine(f"sqlite:///{file}"))
+    init_database(target.url)
+    assert kinds(target) == {}
+    with closing(sqlite3.connect(file)) as editor, editor:
+        editor.execute("PRAGMA writable_schema = ON")
+        for old, new in (("organization VARCHAR(255)", "NOCASE"), ("full_name VARCHAR(255)", "RTRIM")):
+            changed = "UPDATE sqlite_master SET sql = replace(sql, ?, ?) WHERE name = 'users' AND instr(sql, ?) > 0"
+            assert editor.execute(changed, (old, f"{old} COLLATE {new}", old)).rowcount == 1
+    with target.begin() as connection:
+        found = verify_schema(connection)
+    assert {item.where: item.kind for item in found} == {"users.organization": "wrong_collation", "users.full_name": "wrong_collation"}
+    assert "NOCASE, not BINARY" in " ".join(item.text for item in found)
 
 
 def test_a_declaration_over_a_table_of_another_program_makes_none_and_asks_for_its_columns_alone(target: Target):

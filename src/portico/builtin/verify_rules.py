@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine.interfaces import Dialect
 
 from portico.engines.sql.checks import check_text, essence
+from portico.engines.sql.identifiers import quote
 
 # Where parameters are named, a percent sign is a percent sign in what is compiled.
 DIALECTS: Mapping[str, Dialect] = {
@@ -27,6 +28,7 @@ _CHECKS = sa.text("""
 SELECT k.conname, pg_get_constraintdef(k.oid) FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE k.contype = 'c' AND n.nspname = :schema AND c.relname = :table""")
+_COMPARES = frozenset({"Lt", "Le", "Gt", "Ge"})
 _COLLATED = re.compile(r'COLLATE "(\w+)"')
 
 Found = tuple[str, str, str]
@@ -34,13 +36,9 @@ Found = tuple[str, str, str]
 
 
 def rule_differences(connection: sa.Connection, table: sa.Table) -> Iterator[Found]:
-    """Each check that is missing, other than declared, or left over, and each column that is ordered by another collation.
-
-    SQLite does not tell the collations of columns; Portico gives none there.
-    """
+    """Each check that is missing, other than declared, or left over, and each column that is ordered by another collation."""
     yield from _checks(connection, table)
-    if connection.dialect.name == "postgresql":
-        yield from _collations(connection, table)
+    yield from _collations(connection, table)
 
 
 def _checks(connection: sa.Connection, table: sa.Table) -> Iterator[Found]:
@@ -66,13 +64,34 @@ def _actual_checks(connection: sa.Connection, table: sa.Table) -> dict[str, str]
 
 
 def _collations(connection: sa.Connection, table: sa.Table) -> Iterator[Found]:
-    rows = connection.execute(_COLLATIONS, {"schema": table.schema, "table": table.name})
-    actual = {str(name): str(collation) for name, collation in rows}
+    dialect = connection.dialect.name
+    actual = _of_postgresql(connection, table) if dialect == "postgresql" else _of_sqlite(connection, table)
+    plain = "default" if dialect == "postgresql" else "BINARY"
     for column in table.columns:
         if column.name not in actual:
             continue
-        text = _COLLATED.search(str(column.type.compile(dialect=DIALECTS["postgresql"])))
-        wanted, has = text[1] if text else "default", actual[column.name]
+        text = _COLLATED.search(str(column.type.compile(dialect=DIALECTS[dialect])))
+        wanted, has = text[1] if text else plain, actual[column.name]
         if wanted != has:
             where = f"{table.fullname}.{column.name}"
             yield "wrong_collation", where, f"the column {where} is ordered by the collation {has}, not {wanted}"
+
+
+def _of_postgresql(connection: sa.Connection, table: sa.Table) -> dict[str, str]:
+    rows = connection.execute(_COLLATIONS, {"schema": table.schema, "table": table.name})
+    return {str(name): str(collation) for name, collation in rows}
+
+
+def _of_sqlite(connection: sa.Connection, table: sa.Table) -> dict[str, str]:
+    """SQLite has no catalog of collations, but shows by which one it would compare a column."""
+    there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+    found: dict[str, str] = {}
+    for column in table.columns:
+        if column.name not in there:
+            continue
+        # With the sign it is no index's order that is used.
+        compared = f"EXPLAIN SELECT +{quote(column.name)} < '' FROM {quote(table.name)}"  # noqa: S608  # quoted names
+        for step in connection.exec_driver_sql(compared):
+            if step.opcode in _COMPARES and step.p4:
+                found[column.name] = str(step.p4).rpartition("-")[0].upper()
+    return found
