@@ -56,9 +56,7 @@ def assemble(service: Service) -> App:
     settings = service.settings
     upserts = Upserts(service.documents, service.writes)
     imports = Imports(service.writes, upserts)
-    functions = Functions(
-        named_functions(settings), service.engines, catalog=lambda: service.catalog.current, plans=service.documents.plans
-    )
+    functions = Functions(named_functions(settings), service.engines, lambda: service.catalog.current, service.documents.plans)
     bulk = BulkChanges(service.documents, service.writes)
     explanations = Explanations(service.documents, emit=service.emit)
     answers = Answers(service.documents, service.writes)

@@ -104,7 +104,7 @@ class Functions:
     """
 
     def __init__(
-        self, named: Mapping[str, NamedFunction], engines: Mapping[str, Engine], *, catalog: Callable[[], Catalog], plans: Plans
+        self, named: Mapping[str, NamedFunction], engines: Mapping[str, Engine], catalog: Callable[[], Catalog], plans: Plans
     ) -> None:
         self._named = named
         self._engines = engines
