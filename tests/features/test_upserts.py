@@ -163,7 +163,7 @@ WRONG = [
     ("?on_conflict=", MERGE, entry("w"), 400, "invalid_parameter"),
     ("?on_conflict=id&on_conflict=id", MERGE, entry("w"), 400, "invalid_parameter"),
     ("?on_conflict=id,", MERGE, entry("w"), 400, "invalid_parameter"),
-    ("?select=id", MERGE, entry("w"), 400, "unknown_parameter"),
+    ("?limit=1", MERGE, entry("w"), 400, "unknown_parameter"),
     ("", {"Prefer": "resolution=replace"}, entry("w"), 400, "invalid_parameter"),
     ("", {"Prefer": "missing=nothing"}, entry("w"), 400, "invalid_parameter"),
     ("?on_conflict=id", MERGE, entry("w", unknown=1), 400, "unknown_field"),

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from portico.engines.base import Call, Transaction
-from portico.errors import ConstraintViolated, DocumentNotFound, InvalidParameter, MissingValue, PorticoError, SchemaChanged, WrongType
+from portico.errors import ConstraintViolated, InvalidParameter, MissingValue, SchemaChanged, WrongType
 from portico.model.collection import Collection
 from portico.model.identity import Permission
 from portico.model.page import Changed, Document
@@ -15,9 +14,8 @@ from portico.query import ast
 from portico.query.coerce import json_coercer
 from portico.service.caller import EVERY_FIELD, Caller
 from portico.service.documents import Documents
-from portico.service.together import placed, together
+from portico.service.together import Groups, body_at, together
 from portico.service.validate import Body, object_body
-from portico.service.write_plan import WritePlan
 from portico.service.writes import MOST_TOGETHER, Writes
 
 ETAG = "etag"
@@ -68,42 +66,21 @@ class BulkChanges:
         seen: dict[tuple[object, ...], int] = {}
         changes: list[Keyed] = []
         for place, body in enumerate(bodies):
-            try:
+            with body_at(place):
                 change = keyed(collection, object_body(body))
                 first = seen.setdefault(change.key, place)
                 if first != place:
                     raise ConstraintViolated("Two changes of the call have the same key.", details={"same_as": first})
                 fields = await self._writes.conceal(caller, name, change.fields, Permission.UPDATE)
-            except PorticoError as error:
-                error.details.setdefault("index", place)
-                raise
             changes.append(Keyed(change.key, change.etag, fields))
         return changes
 
     async def _run(self, caller: Caller, name: str, changes: Sequence[Keyed], wish: ast.Query) -> list[Document]:
-        groups: dict[int, tuple[WritePlan, list[int], list[Call]]] = {}
+        groups = Groups(len(changes), found=True)
         for place, change in enumerate(changes):
-            try:
-                plan, call = self._writes.prepared_change(caller, name, change.key, change.fields, change.etag, wish)
-            except PorticoError as error:
-                error.details.setdefault("index", place)
-                raise
-            _, places, calls = groups.setdefault(id(plan), (plan, [], []))
-            places.append(place)
-            calls.append(call)
-        answers: list[Document | None] = [None] * len(changes)
-
-        async def work(transaction: Transaction) -> None:
-            for plan, places, calls in groups.values():
-                with placed(places, len(changes)):
-                    made = await transaction.run_all(plan.lane.plan, calls, timeout=plan.lane.timeout)
-                for place, answer in zip(places, made, strict=True):
-                    if answer is None:
-                        raise DocumentNotFound("There is no such document.", details={"index": place})
-                    answers[place] = cast("Document", answer)
-
-        if groups:
-            await together(caller, self._writes.engine_of(name), work)
+            with body_at(place):
+                groups.add(place, *self._writes.prepared_change(caller, name, change.key, change.fields, change.etag, wish))
+        answers = await together(caller, self._writes.engine_of(name), groups.run) if groups else []
         return [cast("Document", answer) for answer in answers]
 
 

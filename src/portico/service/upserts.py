@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from portico.engines.base import Call, Transaction
-from portico.errors import ConstraintViolated, InvalidParameter, PorticoError, SchemaChanged
+from portico.engines.base import Call
+from portico.errors import ConstraintViolated, InvalidParameter, SchemaChanged
 from portico.model.identity import Permission
 from portico.model.page import Document
 from portico.query import ast
@@ -18,7 +18,7 @@ from portico.service.conflicts import OnConflict, keeping_time, merged_fields, r
 from portico.service.documents import Documents
 from portico.service.members import EACH_ITS_OWN, Chosen, Members
 from portico.service.plans import Plan
-from portico.service.together import placed, together
+from portico.service.together import Groups, body_at, together
 from portico.service.validate import Body, check_writable, create_writer, object_body
 from portico.service.write_plan import WritePlan, all_of
 from portico.service.writes import MOST_TOGETHER, Writes
@@ -44,15 +44,6 @@ class Shape:
     named: tuple[str, ...]
     how: OnConflict
     wish: ast.Query
-
-
-@dataclass(slots=True)
-class Group:
-    """Bodies of one shape: their places in the call, and their calls."""
-
-    plan: UpsertPlan
-    places: list[int]
-    calls: list[Call]
 
 
 class Upserts:
@@ -115,15 +106,7 @@ class Upserts:
         self, caller: Caller, name: str, bodies: Sequence[Body], prepare: Callable[[Body], tuple[UpsertPlan, Call]]
     ) -> list[Document | None]:
         groups = grouped(bodies, prepare)
-        answers: list[Document | None] = [None] * len(bodies)
-
-        async def work(transaction: Transaction) -> None:
-            for group in groups:
-                await send(transaction, group, answers)
-
-        if groups:
-            await together(caller, self._writes.engine_of(name), work)
-        return answers
+        return await together(caller, self._writes.engine_of(name), groups.run) if groups else []
 
     def plan(self, caller: Caller, name: str, names: tuple[str, ...], how: OnConflict) -> UpsertPlan:
         """The plan that upserts documents of bodies with these members."""
@@ -143,11 +126,8 @@ class Upserts:
         return chosen
 
     async def _at(self, place: int, caller: Caller, name: str, body: object, how: OnConflict) -> Body:
-        try:
+        with body_at(place):
             return await self._concealed(caller, name, object_body(body), how)
-        except PorticoError as error:
-            error.details.setdefault("index", place)
-            raise
 
     async def _concealed(self, caller: Caller, name: str, body: Body, how: OnConflict) -> Body:
         if how.resolution == "merge":
@@ -178,33 +158,20 @@ class Upserts:
         return plan
 
 
-def grouped(bodies: Sequence[Body], prepare: Callable[[Body], tuple[UpsertPlan, Call]]) -> list[Group]:
+def grouped(bodies: Sequence[Body], prepare: Callable[[Body], tuple[UpsertPlan, Call]]) -> Groups:
     """The bodies by their plans, each unique value once. Raises with the body's index, also for one that comes twice."""
-    groups: dict[int, Group] = {}
+    groups = Groups(len(bodies))
     seen: dict[tuple[object, ...], int] = {}
     for place, fields in enumerate(bodies):
-        try:
+        with body_at(place):
             plan, call = prepare(fields)
             value = unique_value(plan.unique, plan.writer, call.values)
             first = place if value is None else seen.setdefault(value, place)
             if first != place and plan.resolution == "merge":
                 raise twice(plan.unique, first)
-        except PorticoError as error:
-            error.details.setdefault("index", place)
-            raise
         if first == place:
-            group = groups.setdefault(id(plan), Group(plan, [], []))
-            group.places.append(place)
-            group.calls.append(call)
-    return list(groups.values())
-
-
-async def send(transaction: Transaction, group: Group, answers: list[Document | None]) -> None:
-    """Run a group's calls, and put their answers at their places."""
-    with placed(group.places, len(answers)):
-        made = await transaction.run_all(group.plan.lane.plan, group.calls, timeout=group.plan.lane.timeout)
-    for place, answer in zip(group.places, made, strict=True):
-        answers[place] = cast("Document | None", answer)
+            groups.add(place, plan, call)
+    return groups
 
 
 def twice(unique: Sequence[str], first: int) -> ConstraintViolated:

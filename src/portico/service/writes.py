@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from portico.engines.base import Call, Engine, Transaction
-from portico.errors import DocumentNotFound, DuplicateDocument, InvalidParameter, NotSupported, PorticoError, PreconditionFailed
+from portico.engines.base import Call, Engine
+from portico.errors import DocumentNotFound, DuplicateDocument, InvalidParameter, NotSupported, PreconditionFailed
 from portico.model.collection import Collection
 from portico.model.field import Base, FieldType
 from portico.model.identity import Permission
@@ -20,7 +19,7 @@ from portico.service.caller import EVERY_FIELD, Asked, Caller
 from portico.service.documents import Documents
 from portico.service.passwords import Passwords
 from portico.service.plans import Context, Plan
-from portico.service.together import placed
+from portico.service.together import Groups, body_at, together
 from portico.service.validate import (
     Body,
     Writer,
@@ -72,21 +71,11 @@ class Writes:
             raise InvalidParameter(f"At most {MOST_TOGETHER} documents are created by one call.", hint="Import larger sets.")
         if self._plans.collection(name).security.passwords:
             bodies = await self._conceal_all(caller, name, bodies)
-        groups: dict[int, tuple[WritePlan, list[int], list[Call]]] = {}
+        groups = Groups(len(bodies))
         for place, body in enumerate(bodies):
-            try:
-                plan, call = self.prepared(caller, name, body, wish)
-            except PorticoError as error:
-                error.details.setdefault("index", place)
-                raise
-            _, places, calls = groups.setdefault(id(plan), (plan, [], []))
-            places.append(place)
-            calls.append(call)
-        answers: list[Document | None] = [None] * len(bodies)
-        if groups and caller.transaction is not None:
-            await self._create_groups(groups, answers, caller.transaction)
-        elif groups:
-            await self._together(groups, answers)
+            with body_at(place):
+                groups.add(place, *self.prepared(caller, name, body, wish))
+        answers = await together(caller, self.engine_of(name), groups.run) if groups else []
         return [cast("Document", answer) for answer in answers]
 
     async def conceal(self, caller: Caller, name: str, body: Body, permission: Permission) -> Body:
@@ -105,11 +94,8 @@ class Writes:
         self._passwords.check_number(self._plans.collection(name), bodies)
         concealed: list[object] = []
         for place, body in enumerate(bodies):
-            try:
+            with body_at(place):
                 concealed.append(await self.conceal(caller, name, object_body(body), Permission.CREATE))
-            except PorticoError as error:
-                error.details.setdefault("index", place)
-                raise
         return concealed
 
     def prepared(self, caller: Caller, name: str, body: object, wish: ast.Query = EVERY_FIELD) -> tuple[WritePlan, Call]:
@@ -142,26 +128,6 @@ class Writes:
             return await self.create(caller, name, fields)
         except DuplicateDocument as error:
             raise PreconditionFailed("The document exists already.") from error
-
-    async def _together(self, groups: dict[int, tuple[WritePlan, list[int], list[Call]]], answers: list[Document | None]) -> None:
-        engine = next(iter(groups.values()))[0].lane.engine
-        transaction = await engine.begin()
-        try:
-            await self._create_groups(groups, answers, transaction)
-        except BaseException:
-            await asyncio.shield(asyncio.ensure_future(transaction.rollback()))
-            raise
-        await transaction.commit()
-
-    @staticmethod
-    async def _create_groups(
-        groups: dict[int, tuple[WritePlan, list[int], list[Call]]], answers: list[Document | None], transaction: Transaction
-    ) -> None:
-        for plan, places, calls in groups.values():
-            with placed(places, len(answers)):
-                made = await transaction.run_all(plan.lane.plan, calls, timeout=plan.lane.timeout)
-            for place, answer in zip(places, made, strict=True):
-                answers[place] = cast("Document", answer)
 
     def _create_plan(self, caller: Caller, name: str, names: tuple[str, ...], wish: ast.Query, *, counted: bool = False) -> WritePlan:
         collection = self.writable(caller, name)
