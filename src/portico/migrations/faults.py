@@ -26,9 +26,14 @@ _STATES = {
 _CLASSES = {"22": "Some values cannot be converted", "23": "Some documents break a rule", "42": "The SQL cannot be run"}
 
 
+def state_of(error: DBAPIError) -> str:
+    """PostgreSQL's SQLSTATE; an empty text where there is none."""
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
 def is_lost(error: DBAPIError) -> bool:
     """Whether the connection is gone, and with it what the transaction did."""
-    return error.connection_invalidated or (getattr(error.orig, "sqlstate", None) or "")[:3] in ("57P", "08")
+    return error.connection_invalidated or state_of(error).startswith(("57P", "08"))
 
 
 def translate(error: DBAPIError, doing: str) -> PorticoError:
@@ -41,7 +46,7 @@ def translate(error: DBAPIError, doing: str) -> PorticoError:
         return DatabaseUnavailable(
             "The connection to the database was lost during a migration.", hint="Run it again: it goes on where it stopped."
         )
-    state = getattr(error.orig, "sqlstate", None) or ""
+    state = state_of(error)
     if state == "42501":
         return ConfigurationError(
             f"The login may not do this: {doing}.",

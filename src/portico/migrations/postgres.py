@@ -15,6 +15,7 @@ from portico.engines.sql.identifiers import quote
 from portico.engines.sql.operations import Step
 from portico.errors import MigrationError
 from portico.migrations.batches import Told, change, record, require_companions, restore
+from portico.migrations.faults import state_of
 from portico.model.identity import Actor
 from portico.model.migration import Checks
 
@@ -43,11 +44,6 @@ _TRY_AGAIN = frozenset({"55P03", "40P01"})
 
 Mark = Callable[[], None]
 Result = TypeVar("Result")
-
-
-def state_of(error: DBAPIError) -> str:
-    """The error's SQLSTATE, or an empty text."""
-    return getattr(error.orig, "sqlstate", None) or ""
 
 
 class PostgresRunner:
