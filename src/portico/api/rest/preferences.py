@@ -12,7 +12,6 @@ from portico.query.ast import CountMode
 from portico.query.moments import UTC, plain_zone, zone_names
 
 Return = Literal["minimal", "headers-only", "representation"]
-Resolution = Literal["merge-duplicates", "ignore-duplicates"]
 
 
 class _Values(Protocol):
@@ -57,21 +56,6 @@ class Preferences:
     def count(self) -> CountMode | None:
         """How to count what matches."""
         return cast("CountMode | None", self.given.get("count"))
-
-    @property
-    def resolution(self) -> Resolution | None:
-        """What becomes of duplicates."""
-        return cast("Resolution | None", self.given.get("resolution"))
-
-    @property
-    def missing_is_default(self) -> bool:
-        """Whether columns that a row leaves out get their default; otherwise null."""
-        return self.given.get("missing") == "default"
-
-    @property
-    def rollback(self) -> bool:
-        """Whether the write is undone once it is answered."""
-        return self.given.get("tx") == "rollback"
 
     @property
     def zone(self) -> str:
