@@ -1,14 +1,16 @@
 """What is served of declared and discovered collections, under which names and with which relations."""
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from portico.catalog.declare import declare
 from portico.catalog.merge import Merged, Source, merge
-from portico.errors import ConfigurationError
+from portico.errors import AmbiguousRelation, ConfigurationError
 from portico.model.collection import Collection, Index, IndexField, Relation
 from portico.model.field import Base, Constraints, Default, Field, FieldType, Reference
+from portico.query.names import Names
 
 UUID, TEXT, BIGINT = FieldType(Base.UUID), FieldType(Base.TEXT), FieldType(Base.BIGINT)
 
@@ -245,3 +247,32 @@ def test_a_partitioned_table_keeps_its_declared_key():
     }
     found = replace(table("public", "readings", Field("client_id", TEXT, nullable=False)), primary_key=("id", "client_id"))
     assert find(served(found, declared=(declare(document, source="t"),)), "readings").primary_key == ("id",)
+
+
+def test_two_joins_to_one_collection_give_relations_that_each_say_which_join_they_are_by():
+    joins = [table("public", name, to("post_id", "public.posts"), to("tag_id", "public.tags"), key=("post_id", "tag_id"))
+             for name in ("tagged", "proposed")]  # fmt: skip
+    posts = find(served(table("public", "posts"), table("public", "tags"), *joins), "posts")
+    assert {relation.name: relation.through for relation in posts.relations if relation.through is not None} == {
+        "tags_by_tagged": ("tagged", ("post_id",), ("tag_id",)),
+        "tags_by_proposed": ("proposed", ("post_id",), ("tag_id",)),
+    }
+    reached = Names(posts, frozenset())
+    for hint, join in (("tagged", "tagged"), ("proposed_tag_id_fkey", "proposed")):
+        assert reached.relation("tags", hint, lambda _: True).through == (join, ("post_id",), ("tag_id",))
+    with pytest.raises(AmbiguousRelation) as refused:
+        reached.relation("tags", None, lambda _: True)
+    assert [choice["through"] for choice in cast("list[dict[str, object]]", refused.value.details["choices"])] == ["tagged", "proposed"]
+
+
+def test_a_collection_that_is_joined_with_itself_is_reached_in_both_directions():
+    join = table("public", "follows", to("by_id", "public.users"), to("whom_id", "public.users"), key=("by_id", "whom_id"))
+    users = find(served(table("public", "users"), join), "users")
+    assert {relation.name: relation.through for relation in users.relations if relation.through is not None} == {
+        "users_by_follows_whom_id": ("follows", ("by_id",), ("whom_id",)),
+        "users_by_follows_by_id": ("follows", ("whom_id",), ("by_id",)),
+    }
+    reached = Names(users, frozenset())
+    joined = [relation for relation in users.relations if relation.through is not None]
+    for hint in ("whom_id", "follows_whom_id_fkey", "users_by_follows_whom_id"):
+        assert reached.relation("users", hint, joined.__contains__).name == "users_by_follows_whom_id"

@@ -42,6 +42,8 @@ FIELDS = {
     "products": ["id", "name", "sold"],
     "labels": ["id", "name"],
 }
+NUMBERS = {"customers": "id", "orders": "margin", "order_lines": "total", "products": "id", "labels": "id"}
+GROUPS = {"customers": "referred_by", "orders": "note", "order_lines": "total", "products": "sold", "labels": "name"}
 SORTED = {"customers": "name", "orders": "note", "order_lines": "total", "products": "name", "labels": "name"}
 
 
@@ -76,16 +78,21 @@ class Wish:
         self.limit: int | None = None
         self.offset = 0
         self.embeds: list[tuple[str, int, str, Wish]] = []
+        self.prefix = ""
+        self.sums: list[str] = []
 
     def __repr__(self) -> str:
         return f"{self.select()} {self.parameters('')}"
 
     def select(self) -> str:
         """What the query string selects."""
-        parts = list(self.fields)
+        if self.sums:
+            return ",".join([*self.fields, *(SUMS[name].format(NUMBERS[self.collection]) for name in self.sums)])
+        parts = [f"{self.prefix}{name}:{name}" if self.prefix else name for name in self.fields]
         for alias, place, how, wish in self.embeds:
             inner = "!inner" if how == "inner" else ""
-            parts.append(f"{alias}:{RELATIONS[self.collection][place][0]}{inner}({wish.select()})")
+            spread = "..." if wish.prefix else ""
+            parts.append(f"{spread}{alias}:{RELATIONS[self.collection][place][0]}{inner}({wish.select()})")
         return ",".join(parts)
 
     def parameters(self, path: str) -> list[str]:
@@ -107,10 +114,19 @@ class Wish:
         return found
 
 
+SUMS = {"n": "n:count()", "adds": "adds:{}.sum()", "least": "least:{}.min()", "most": "most:{}.max()", "there": "there:{}.count()"}
+
+
 @st.composite
-def wishes(draw: st.DrawFn, collection: str | None = None, depth: int = 0) -> Wish:
-    """A level with includes of its own, no deeper than is allowed."""
+def wishes(draw: st.DrawFn, collection: str | None = None, depth: int = 0, prefix: str = "") -> Wish:
+    """A level with includes of its own, no deeper than is allowed; with a `prefix` it is spread, under names of its own."""
     wish = Wish(collection or draw(st.sampled_from(sorted(RELATIONS))))
+    if depth and not prefix and draw(st.integers(0, 3)) == 0:
+        wish.sums = draw(st.lists(st.sampled_from(sorted(SUMS)), min_size=1, unique=True))
+        wish.fields = draw(st.sampled_from([[], [GROUPS[wish.collection]]]))
+        wish.least = draw(st.none() | st.sampled_from([0, 2, 11, 102]))
+        return wish
+    wish.prefix = prefix
     wish.fields = draw(st.lists(st.sampled_from(FIELDS[wish.collection]), min_size=1, unique=True))
     wish.least = draw(st.none() | st.sampled_from([0, 2, 8, 11, 12, 21, 60, 102]))
     wish.descending = draw(st.none() | st.booleans())
@@ -119,10 +135,11 @@ def wishes(draw: st.DrawFn, collection: str | None = None, depth: int = 0) -> Wi
     for number in range(draw(st.integers(0, 2)) if depth < 4 else 0):
         place = draw(st.integers(0, len(RELATIONS[wish.collection]) - 1))
         how = draw(st.sampled_from(["plain", "plain", "plain", "inner", "any", "none"]))
-        below = draw(wishes(RELATIONS[wish.collection][place][1], depth + 1))
+        lifted = f"{prefix}s{depth}{number}_" if draw(st.integers(0, 2)) == 0 else ""
+        below = draw(wishes(RELATIONS[wish.collection][place][1], depth + 1, lifted))
         if not RELATIONS[wish.collection][place][4]:
             below.limit, below.offset = None, 0
-        wish.embeds.append((f"e{number}", place, how, below))
+        wish.embeds.append((f"{prefix}e{number}", place, how, below))
     return wish
 
 
@@ -146,7 +163,9 @@ def matches(wish: Wish, row: Document, rows: Rows) -> bool:
 
 
 def answered(wish: Wish, found: list[Document], rows: Rows) -> list[Document]:
-    """The documents of a level as they are answered: sorted, cut, with what they include."""
+    """The documents of a level as they are answered: sorted, cut, with what they include; or its groups."""
+    if wish.sums:
+        return groups(wish, found)
     ordered = sorted(found, key=lambda item: item["id"])
     if wish.descending is not None:
         name = SORTED[wish.collection]
@@ -161,13 +180,45 @@ def _key(item: Document, name: str) -> tuple[bool, Any]:
     return (value is not None, value if value is not None else "")
 
 
+def groups(wish: Wish, found: list[Document]) -> list[Document]:
+    """The groups of documents by the fields that are selected, in the order of these; of no fields there is one."""
+    by: dict[Any, list[Document]] = {} if wish.fields else {None: []}
+    for row in found:
+        by.setdefault(row.get(wish.fields[0]) if wish.fields else None, []).append(row)
+    answer: list[Document] = []
+    for value in sorted(by, key=lambda item: (item is None, item if item is not None else 0)):
+        numbers = [row[NUMBERS[wish.collection]] for row in by[value] if row.get(NUMBERS[wish.collection]) is not None]
+        results = {
+            "n": len(by[value]),
+            "there": len(numbers),
+            "adds": sum(numbers) if numbers else None,
+            "least": min(numbers, default=None),
+            "most": max(numbers, default=None),
+        }
+        answer.append(dict.fromkeys(wish.fields, value) | {name: results[name] for name in wish.sums})
+    return answer
+
+
 def document(wish: Wish, row: Document, rows: Rows) -> Document:
     """One document as a level answers it."""
-    shown = {name: row.get(name) for name in wish.fields}
+    shown = {wish.prefix + name: row.get(name) for name in wish.fields}
     for alias, place, _, below in wish.embeds:
+        many = RELATIONS[wish.collection][place][4]
         found = answered(below, related(wish, place, below, row, rows), rows)
-        shown[alias] = found if RELATIONS[wish.collection][place][4] else (found[0] if found else None)
+        if not below.prefix:
+            shown[alias] = found if many else (found[0] if found else groups(below, [])[0] if below.sums and not below.fields else None)
+        else:
+            for name in members(below):
+                shown[name] = [item[name] for item in found] if many else (found[0][name] if found else None)
     return shown
+
+
+def members(wish: Wish) -> list[str]:
+    """The names of what a level answers."""
+    names = [wish.prefix + name for name in wish.fields]
+    for alias, _, _, below in wish.embeds:
+        names += members(below) if below.prefix else [alias]
+    return names
 
 
 @pytest.fixture(scope="module")

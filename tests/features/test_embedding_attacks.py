@@ -77,6 +77,42 @@ ATTACKS = [
     ("a join that a row filter takes away", "filtered", "orders?select=id,labels(id)&order=id&id=lte.11", [
         {"id": 10, "labels": [{"id": 20}]}, {"id": 11, "labels": []}
     ]),
+    ("a hidden field's sum", "acme", "customers?select=id,customers_referred_by(phone.max())", HIDDEN),
+    ("groups by it", "acme", "customers?select=id,customers_referred_by(phone,count())", HIDDEN),
+    ("groups by it, spread", "acme", "orders?select=count(),...customer(phone)", HIDDEN),
+    ("its extremes, spread", "acme", "orders?select=...customer(phone.max())", HIDDEN),
+    ("groups by a document with it", "acme", "orders?select=count(),customer(phone)", HIDDEN),
+    ("an order of groups by it", "acme", "orders?select=count(),...customer(name)&order=customer(phone)", HIDDEN),
+    ("arrays of it", "acme", "customers?select=id,...customers_referred_by(phones:phone)", HIDDEN),
+    ("arrays in its order", "acme", "customers?select=id,...c:customers_referred_by(n:name)&c.order=phone", HIDDEN),
+    ("a filter of what is summed by it", "acme", "customers?select=id,c:customers_referred_by(count())&c.phone=eq.1", HIDDEN),
+    ("sums that the key hides, two levels down", "narrow",
+     "order_lines?select=id,order(customer(orders!customer_id(margin.sum())))", HIDDEN),
+    ("sums of what the key does not read", "few", "orders?select=id,order_lines(total.sum())", FORBIDDEN),
+    ("arrays of what the key does not read", "few", "orders?select=id,...order_lines(t:total)", FORBIDDEN),
+    ("sums of what the key reads and may not aggregate", "few", "customers?select=id,orders!customer_id(margin.sum())", FORBIDDEN),
+    ("groups of what the key reads and may not aggregate", "few", "orders?select=count(),...customer(name)", FORBIDDEN),
+    ("another tenant's documents summed with mine", "acme", "customers?select=id,orders!customer_id(count(),margin.sum())&id=eq.1", [
+        {"id": 1, "orders": [{"count": 2, "sum": 11}]}
+    ]),
+    ("the same as arrays", "acme", "customers?select=id,...orders!customer_id(notes:note)&id=eq.1", [
+        {"id": 1, "notes": ["first", "second"]}
+    ]),
+    ("my groups by another tenant's fields", "zeta", "orders?select=count(),...customer(name,c:count())", [
+        {"count": 1, "name": None, "c": 0}
+    ]),
+    ("my groups by another tenant's documents", "zeta", "orders?select=count(),customer(name)", [{"count": 1, "customer": None}]),
+    ("shared documents summed over both", "zeta", "products?select=id,order_lines(count(),total.sum())&id=eq.7", [
+        {"id": 7, "order_lines": [{"count": 1, "sum": 1}]}
+    ]),
+    ("labels of both, as arrays", "acme", "orders?select=id,...labels(l:name)&id=eq.10", [{"id": 10, "l": ["urgent", "gift"]}]),
+    ("labels of both, counted", "acme", "orders?select=id,labels(count())&id=eq.10", [{"id": 10, "labels": [{"count": 2}]}]),
+    ("what a row filter takes away, summed", "filtered", "orders?select=id,order_lines(total.sum()),labels(count())&id=eq.10", [
+        {"id": 10, "order_lines": [{"sum": 9.5}], "labels": [{"count": 1}]}
+    ]),
+    ("sums of a collection of undeclared tenancy", "acme", "orders?select=id,ledger(sum.sum())", UNKNOWN),
+    ("SQL in the alias of an array", "acme", "orders?select=id,...labels(\"x');--\":name)&id=eq.11", [{"id": 11, "x');--": ["gift"]}]),
+    ("SQL in the alias of a sum", "acme", "orders?select=id,labels(\"x');--\":count())&id=eq.11", [{"id": 11, "labels": [{"x');--": 1}]}]),
     ("SQL in an alias", "acme", "orders?select=\"x\"\"'); DROP TABLE orders;--\":customer(name)&id=eq.12", (400, "invalid_parameter")),
     ("SQL in a relation's name", "acme", "orders?select=\"customer' OR 1=1--\"(name)&id=eq.12", UNKNOWN),
     ("a relation of the system", "acme", "orders?select=id,pg_class(*)", UNKNOWN),

@@ -1,7 +1,8 @@
 """Relations between collections, both ways, from what is declared and from foreign keys; and their names.
 
 Towards the referenced document a relation has the name of the field without ``_id``, or else of the other collection; back it has the
-name of the referring collection. Where that is ambiguous, or a field has the name, the foreign key's own name is used.
+name of the referring collection. Where that is ambiguous, or a field has the name, the foreign key's own name is used. Through a join
+collection it has the name of the other collection, and where that is ambiguous that of the join as well: ``labels_by_order_labels``.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def relate(collections: Sequence[Collection]) -> tuple[Collection, ...]:
         back = Relation("", link.child, link.foreign, link.local, many=not _is_unique(child, link.local), constraint=link.constraint)
         wished[link.parent].append((_names(_plain(child), link), replace(back, on_delete=link.on_delete)))
     for name, relation in _many_to_many(collections, links):
-        wished[name].append(([_plain(served[relation.collection])], relation))
+        wished[name].append((_names_through(name, served[relation.collection], relation), relation))
     return tuple(_related(collection, served, links, wished[collection.name]) for collection in collections)
 
 
@@ -111,6 +112,16 @@ def _names(preferred: str, link: Link) -> list[str]:
     return [preferred, *([link.constraint] if link.constraint else []), fallback, f"{fallback}_relation"]
 
 
+def _names_through(collection: str, other: Collection, relation: Relation) -> list[str]:
+    """What a relation through a join collection may be called: where several lead to one collection, each says which join it is by."""
+    assert relation.through is not None, "it leads through a join collection"
+    join, _, towards = relation.through
+    by = f"{_plain(other)}_by_{join.rpartition('.')[2]}"
+    exact = "_".join((by, *towards))
+    # What is joined with itself is reached in two directions, neither of which is the plain one.
+    return [_plain(other), exact] if other.name == collection else [_plain(other), by, exact]
+
+
 def _plain(collection: Collection) -> str:
     return collection.name.rpartition(".")[2]
 
@@ -132,5 +143,6 @@ def _many_to_many(collections: Sequence[Collection], links: Sequence[Link]) -> l
         pairs = [(one, other) for one in ends for other in ends if one is not other and one.local != other.local]
         for one, other in pairs:
             through = (join.name, one.local, other.local)
-            found.append((one.parent, Relation("", other.parent, one.foreign, other.foreign, many=True, through=through)))
+            made = Relation("", other.parent, one.foreign, other.foreign, many=True, constraint=other.constraint, through=through)
+            found.append((one.parent, made))
     return found

@@ -60,7 +60,7 @@ class Relation:
         name: what callers include. collection: the other collection.
         local, foreign: field names, of equal length.
         many: whether several documents may be on the other side.
-        constraint: the foreign key's name in the database, where it has one.
+        constraint: the foreign key's name in the database, where it has one; through a join collection, that towards the other.
         through: for many-to-many, the join collection with its two field tuples (towards this, towards the other).
         on_delete: on the side that is referred to, what becomes of the other documents when this one is deleted; None elsewhere.
     """

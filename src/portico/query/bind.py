@@ -27,6 +27,7 @@ from portico.query.bound import (
 from portico.query.coerce import text_coercer
 from portico.query.conditions import TEXT, FilterBinder, Parameters, group
 from portico.query.cursor import CursorState, cursor_coercer
+from portico.query.grouped import grouped_outputs, is_count, is_grouped
 from portico.query.includes import Includes, embeds_of, names_of
 from portico.query.limits import DEFAULT_LIMITS, Limits
 from portico.query.moments import UTC
@@ -105,22 +106,30 @@ class _QueryBinder:
     zone: str | None
 
     def bind(
-        self, query: ast.Query, names: Names, *, cursor: CursorState | None = None, depth: int = 0, relation: Relation | None = None
+        self,
+        query: ast.Query,
+        names: Names,
+        *,
+        cursor: CursorState | None = None,
+        depth: int = 0,
+        relation: Relation | None = None,
+        hoisted: bool = False,
     ) -> BoundQuery:
-        """Bind one level; `depth` is how many includes lead here, by `relation`."""
-        outputs = self._outputs(query, names, depth)
+        """Bind one level; `depth` is how many includes lead here, by `relation`. What is `hoisted` becomes members of the level above."""
+        outputs = self._outputs(query, names, depth, hoisted=hoisted)
         embeds = embeds_of(query, outputs)
         names = replace(names, embeds={name: embedded for name, (_, embedded) in embeds.items()})
         predicate = self._filter(query, names, [Related(embedded) for asked, embedded in embeds.values() if asked.inner])
-        grouped = any(isinstance(output, Output) and output.aggregate for output in outputs)
+        grouped = is_grouped(query, names.collection) and not hoisted
+        outputs = grouped_outputs(outputs) if grouped else outputs
         order = self._grouped_order(query, names, outputs) if grouped else self._order(query, names)
         keyset = self._keyset(query, order, cursor, names.collection, grouped=grouped)
-        bounded = relation is None or relation.many or query.limit is not None
+        bounded = relation is None or relation.many or query.limit is not None or grouped
         limit = self._limit(query.limit, self.limits.default_limit if relation is None else self.limits.included_limit) if bounded else None
         offset = self._count(query.offset, "offset", self.limits.max_offset) if query.offset is not None else None
         return BoundQuery(names.collection, outputs, predicate, order, limit, offset, keyset, query.count)
 
-    def _outputs(self, query: ast.Query, names: Names, depth: int) -> tuple[Output | Embedded, ...]:
+    def _outputs(self, query: ast.Query, names: Names, depth: int, *, hoisted: bool) -> tuple[Output | Embedded, ...]:
         selected = query.select if query.select is not None else (_EVERYTHING,)
         outputs: list[Output | Embedded] = []
         for item in selected:
@@ -129,7 +138,8 @@ class _QueryBinder:
             elif item == _EVERYTHING:
                 outputs.extend(Output(field.name, Target(field, field.type)) for field in names.visible())
             else:
-                outputs.append(_output(item, names))
+                counted = not hoisted and is_count(item, names.collection)
+                outputs.append(_output(replace(item, path=ast.Path("*"), aggregate="count") if counted else item, names))
         _refuse_duplicates(outputs)
         return tuple(outputs) if self.zone is None else tuple(_in_zone(output, self.zone) for output in outputs)
 
@@ -141,16 +151,11 @@ class _QueryBinder:
 
     def _embedded(self, embed: ast.Embed, names: Names, depth: int) -> Embedded:
         relation, other = self.includes.find(embed, names, depth)
-        query = self.bind(embed.query, names_of(other), depth=depth, relation=relation)
+        self.includes.check_aggregates(embed, relation, other)
+        query = self.bind(embed.query, names_of(other), depth=depth, relation=relation, hoisted=embed.spread and not relation.many)
         limiting = self.includes.restrictions(other)
         if limiting:
             query = replace(query, filter=group([*([query.filter] if query.filter is not None else []), *limiting], Conjunction))
-        if any(isinstance(output, Output) and output.aggregate for output in query.outputs):
-            raise InvalidRequest(
-                "Related documents are included, not summed up.",
-                hint="An aggregation with $lookup sums them up.",
-                details={"relation": relation.name},
-            )
         return Embedded(embed.alias or embed.relation, relation, query, embed.spread, self.includes.join(relation))
 
     def _order(self, query: ast.Query, names: Names) -> tuple[Order, ...]:
@@ -177,16 +182,17 @@ class _QueryBinder:
             raise InvalidRequest(
                 f"The relation {name!r} leads to many documents, so it gives no order.", details={"relation": embedded.relation.name}
             )
-        return replace(_sort_target(item.path, self.includes.names(embedded.relation)), within=embedded)
+        return replace(_sort_target(item.path, self.includes.names(embedded.relation)), within=(embedded,))
 
     def _grouped_order(self, query: ast.Query, names: Names, outputs: tuple[Output | Embedded, ...]) -> tuple[Order, ...]:
         """Groups are ordered by what they group by: as asked, else by each of it in turn."""
-        if any(isinstance(output, Embedded) and output.query.outputs for output in outputs):
-            raise InvalidRequest("A select with aggregates cannot include relations.")
-        groups = [output.target for output in outputs if isinstance(output, Output) and not output.aggregate]
-        asked = [(_zoned(_sort_target(item.path, names), self.zone), item) for item in query.order]
+        groups = [replace(output.target, zone=None) for output in outputs if isinstance(output, Output) and not output.aggregate]
+        asked = [
+            (self._related_target(item, item.relation, names) if item.relation is not None else _sort_target(item.path, names), item)
+            for item in query.order
+        ]
         for target, item in asked:
-            if target not in groups or item.relation is not None:
+            if target not in groups:
                 raise InvalidRequest(
                     f"The order by {item.path.name!r} is not among the fields that the select groups by.", details={"field": item.path.name}
                 )

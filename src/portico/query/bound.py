@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -53,7 +53,8 @@ class Target:
         element: the place is relative to the element of an `elem_match`, not to the document.
         zone: a datetime, or a text or date made of one, is answered as PostgreSQL shows it in this time zone
             (``2025-08-20T10:10:48.1+02:00``), whatever the engine.
-        within: the place is in the related document of this to-one relation; NULL where there is none.
+        within: the place is in the related document that these to-one relations lead to, one after the other; NULL where there is none.
+        shows: instead of a field, the related documents themselves, as JSON.
     """
 
     field: Field | None
@@ -63,12 +64,13 @@ class Target:
     cast: bool = False
     element: bool = False
     zone: str | None = None
-    within: Embedded | None = None
+    within: tuple[Embedded, ...] = ()
+    shows: Embedded | None = None
 
     @property
     def nullable(self) -> bool:
         """Whether there may be no value."""
-        return self.field is None or self.field.nullable or bool(self.steps) or self.within is not None
+        return self.field is None or self.field.nullable or bool(self.steps) or bool(self.within)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,41 @@ class BoundQuery:
     offset: Parameter | None = None
     keyset: Keyset | None = None
     count: CountMode | None = None
+
+    @property
+    def grouped(self) -> bool:
+        """Whether it answers groups: an output is an aggregate."""
+        return any(isinstance(output, Output) and output.aggregate is not None for output in self.outputs)
+
+
+def embeds_in(query: BoundQuery) -> Iterator[Embedded]:
+    """The relations that a query looks at on its own level: answered, on the way to a value, sorted by, or required."""
+    for output in query.outputs:
+        if isinstance(output, Embedded):
+            yield output
+        else:
+            yield from _embeds_of(output.target)
+    for item in query.order:
+        yield from _embeds_of(item.target)
+    if query.filter is not None:
+        yield from _required(query.filter)
+
+
+def _embeds_of(target: Target) -> Iterator[Embedded]:
+    yield from target.within
+    if target.shows is not None:
+        yield target.shows
+
+
+def _required(node: Predicate) -> Iterator[Embedded]:
+    match node:
+        case Related(embedded):
+            yield embedded
+        case Negation(child):
+            yield from _required(child)
+        case Conjunction(children) | Disjunction(children):
+            for child in children:
+                yield from _required(child)
 
 
 Coercer = Callable[[object], object]

@@ -5,25 +5,82 @@ Their meaning is SQL's: the sum of nothing is null, and aggregates alone give on
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 from portico.errors import InvalidRequest
+from portico.model.collection import Collection
 from portico.model.field import Base, FieldType
 from portico.query import ast
-from portico.query.bound import BoundQuery, Output, Target
+from portico.query.bound import BoundQuery, Embedded, Output, Target
 from portico.query.bound_pipeline import Accumulated, BoundPipeline, Calculation, Column, Computed, Cut, Grouped, Key, Member, Step
 from portico.query.expressions import average_type, decimal, plain_type
 
 BIGINT = FieldType(Base.BIGINT)
+JSON = FieldType(Base.JSON)
 
 
-def is_grouped(query: ast.Query) -> bool:
-    """Whether a select has aggregates."""
-    return any(isinstance(item, ast.Selected) and item.aggregate is not None for item in query.select or ())
+def is_grouped(query: ast.Query, collection: Collection) -> bool:
+    """Whether a select of `collection` has aggregates, of its own or spread into it."""
+    for item in query.select or ():
+        if isinstance(item, ast.Embed):
+            if item.spread and _aggregates(item.query):
+                return True
+        elif item.aggregate is not None or is_count(item, collection):
+            return True
+    return False
 
 
-def refuse_aggregates(query: ast.Query) -> None:
+def _aggregates(query: ast.Query) -> bool:
+    items = query.select or ()
+    own = any(isinstance(item, ast.Selected) and item.aggregate is not None for item in items)
+    return own or any(isinstance(item, ast.Embed) and item.spread and _aggregates(item.query) for item in items)
+
+
+def is_count(item: ast.Selected, collection: Collection) -> bool:
+    """Whether a member of a select is ``count`` without parentheses, as PostgREST counted once: there is no field of that name."""
+    return item.path == ast.Path("count") and item.aggregate is None and "count" not in collection.by_name
+
+
+def refuse_aggregates(query: ast.Query, collection: Collection) -> None:
     """Raise where a call that answers documents is asked for aggregates."""
-    if is_grouped(query):
+    if is_grouped(query, collection):
         raise InvalidRequest("Aggregates are selected in lists alone.", details={"parameter": "select"})
+
+
+def grouped_outputs(outputs: Sequence[Output | Embedded]) -> tuple[Output | Embedded, ...]:
+    """The members of a grouped select: what is spread into it is as if it were its own, and a relation is a value to group by.
+
+    Raises:
+        InvalidRequest: a relation to many is spread.
+    """
+    return tuple(_hoisted(outputs, ()))
+
+
+def _hoisted(outputs: Sequence[Output | Embedded], within: tuple[Embedded, ...]) -> Iterator[Output | Embedded]:
+    for output in outputs:
+        if isinstance(output, Output):
+            yield replace(output, target=_counted(output.target, within))
+        elif output.spread and output.relation.many:
+            raise InvalidRequest(
+                f"A select with aggregates spreads no relation to many, as {output.relation.name!r} is.",
+                details={"relation": output.relation.name},
+            )
+        elif output.spread:
+            yield from _hoisted(output.query.outputs, (*within, output))
+        elif output.query.outputs:
+            yield Output(output.name, Target(None, JSON, within=within, shows=output))
+        elif not within:
+            yield output
+
+
+def _counted(target: Target, within: tuple[Embedded, ...]) -> Target:
+    """A target of the related document that `within` leads to. To count these documents is to count where there is one."""
+    if within and target.field is None and target.shows is None:
+        last = within[-1]
+        joined = last.query.collection.by_name[last.relation.foreign[0]]
+        return Target(joined, joined.type, within=within)
+    return replace(target, within=(*within, *target.within))
 
 
 def as_pipeline(query: BoundQuery) -> BoundPipeline:
@@ -38,14 +95,16 @@ def as_pipeline(query: BoundQuery) -> BoundPipeline:
     members: list[Member] = []
     named: dict[Target, Column] = {}
     for place, output in enumerate(query.outputs):
-        assert isinstance(output, Output), "bind refuses relations beside aggregates"
+        if isinstance(output, Embedded):
+            assert not output.query.outputs, "bind makes values of the relations that are answered"
+            continue
         source = Column(f"c{place}", plain_type(output.target.type))
-        if output.target.field is not None:
+        if output.target.field is not None or output.target.shows is not None:
             stored.append((source, output.target))
         if output.aggregate is None:
             found = Column(f"g{place}", source.type)
             keys.append((found, source))
-            named.setdefault(output.target, found)
+            named.setdefault(replace(output.target, zone=None), found)
         else:
             result = _accumulated(output, source)
             found = Column(f"v{place}", result.type)

@@ -10,6 +10,7 @@ from portico.model.collection import Relation
 from portico.query import ast
 from portico.query.bound import BoundFilter, Conjunction, Embedded, Join, Output, Predicate
 from portico.query.conditions import FilterBinder, Parameters, group
+from portico.query.grouped import is_grouped
 from portico.query.limits import Limits
 from portico.query.names import Names, Reached, Resolve
 
@@ -35,10 +36,6 @@ class Includes:
         relation = names.relation(embed.relation, embed.hint, self._is_known)
         other = self.reached(relation.collection)
         self._refuse_hidden(relation, names, other)
-        if embed.spread and relation.many:
-            raise InvalidRequest(
-                f"The relation {relation.name!r} leads to many documents, so it cannot be spread.", details={"relation": relation.name}
-            )
         if embed.query.cursor is not None or embed.query.count is not None:
             raise InvalidRequest("A relation takes no cursor or count of its own.", details={"relation": relation.name})
         return relation, other
@@ -55,6 +52,20 @@ class Includes:
         if found.refusal is not None:
             raise found.refusal
         return found
+
+    @staticmethod
+    def check_aggregates(embed: ast.Embed, relation: Relation, other: Reached) -> None:
+        """Check that what an include asks for may be aggregated. Raises Forbidden, InvalidRequest."""
+        if not is_grouped(embed.query, other.collection):
+            return
+        if other.uncounted is not None:
+            raise other.uncounted
+        if embed.spread and relation.many:
+            raise InvalidRequest(
+                f"The relation {relation.name!r} leads to many documents, whose aggregates are not spread.",
+                hint="Leave out the dots: an include of aggregates answers groups.",
+                details={"relation": relation.name},
+            )
 
     def names(self, relation: Relation) -> Names:
         """The names of the collection that a relation leads to."""

@@ -21,13 +21,14 @@ class Reached:
     Attributes:
         hidden: fields that the caller does not see there, besides the collection's own.
         row_filters: what its documents must match for this caller, as the operator wrote it.
-        refusal: why the caller may not read it, though it may know of it.
+        refusal, uncounted: why the caller may not read it, though it may know of it, and why it may not aggregate it.
     """
 
     collection: Collection
     hidden: frozenset[str] = frozenset()
     row_filters: tuple[Parsed, ...] = ()
     refusal: PorticoError | None = None
+    uncounted: PorticoError | None = None
 
 
 Resolve = Callable[[str], Reached | None]
@@ -88,7 +89,8 @@ class Names:
         """The relation that callers mean by `name`: its own name, else its collection's, its constraint's or its field's.
 
         Args:
-            hint: decides between several: a constraint, a join collection or a field. known: which relations the caller may know of.
+            hint: decides between several: a constraint, a join collection or a field (the join's, towards the other).
+            known: which relations the caller may know of.
         Raises:
             UnknownRelation: there is none. AmbiguousRelation: several fit.
         """
@@ -143,7 +145,8 @@ def _described(relation: Relation) -> dict[str, object]:
 
 def _is_hinted(relation: Relation, hint: str) -> bool:
     through = relation.through[0] if relation.through else None
-    return hint in {relation.name, relation.constraint, through} or (hint,) in {relation.local, relation.foreign}
+    towards = {relation.through[2]} if relation.through else {relation.local, relation.foreign}
+    return hint in {relation.name, relation.constraint, through} or (hint,) in towards
 
 
 def _short(name: str) -> str:

@@ -119,6 +119,7 @@ class Aggregate:
     query: BoundPipeline
     rule: ScopeRule
     lookups: tuple[Limited, ...] = ()
+    embedded: Rules = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

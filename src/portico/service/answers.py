@@ -165,7 +165,7 @@ class Answers:
         if found is not None:
             return cast("Plan", found)
         context = self._plans.context(caller, collection, permission)
-        refuse_aggregates(query)
+        refuse_aggregates(query, collection)
         bound = self._plans.answered(context, query)
         embedded = self._plans.embedded(context, bound.query)
         key, coercers = self._plans.key_parameters(collection, len(bound.sources))

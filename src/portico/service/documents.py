@@ -98,7 +98,7 @@ class Documents:
         if not collection.primary_key:
             raise _no_document()
         tree = asked.parse()
-        refuse_aggregates(tree)
+        refuse_aggregates(tree, collection)
         bound = self.plans.bind(context, replace(tree, limit=None, offset=None, cursor=None))
         embedded = self.plans.embedded(context, bound.query)
         sources, coercers = (bound.sources, bound.coercers) if bound.query.filter is not None or embedded else ((), ())
@@ -160,15 +160,15 @@ class Documents:
         return cast("Plan", plan), cast("Plan", plan).values((*asked.values, *after))
 
     def _make_page_plan(self, caller: Caller, collection: Collection, shape: object, query: ast.Query, state: CursorState | None) -> Plan:
-        grouped = is_grouped(query)
+        grouped = is_grouped(query, collection)
         context = self.plans.context(caller, collection, Permission.AGGREGATE if grouped else Permission.READ)
         bound = self.plans.bind(context, query, state)
         if bound.query.limit is None:
             raise InvalidCursor("The query has no limit.")
+        embedded = self.plans.embedded(context, bound.query)
         if grouped:
-            lane = self.plans.compile(context, "aggregate", tenancy.aggregate(as_pipeline(bound.query), context.rule, ()))
+            lane = self.plans.compile(context, "aggregate", tenancy.aggregate(as_pipeline(bound.query), context.rule, (), embedded))
         else:
-            embedded = self.plans.embedded(context, bound.query)
             lane = self.plans.compile(context, "list", tenancy.list_page(bound.query, context.rule, embedded))
         tag = b"" if grouped else query_tag(query, collection)
         plan = Plan(lane, collection, bound.sources, bound.coercers, bound.query.limit.index, tag, str(shape))
@@ -223,7 +223,7 @@ class Documents:
         collection = self.plans.collection(name)
         context = self.plans.context(caller, collection, Permission.EXPORT)
         query = asked.parse()
-        refuse_aggregates(query)
+        refuse_aggregates(query, collection)
         bound = self.plans.bind(context, replace(query, limit=None, offset=None, cursor=None))
         plan = context.engine.compile(tenancy.export(bound.query, context.rule, self.plans.embedded(context, bound.query)))
         call = Call(bound.values(asked.values), caller.scope, caller.actor)

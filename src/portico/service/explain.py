@@ -125,8 +125,7 @@ def _limited_where_read(plan: Plan) -> frozenset[Table]:
     query = plan.lane.plan.query
     assert isinstance(query, ListPage | Aggregate), "pages and groups are explained"
     rules: list[tuple[Collection, ScopeRule]] = [(query.query.collection, query.rule)]
-    if isinstance(query, ListPage):
-        rules += query.embedded.items()
+    rules += query.embedded.items()
     if any(collection.kind == "view" for collection, _ in rules):
         # What a view reads is not limited by what the view's rows are limited by.
         return frozenset()

@@ -20,6 +20,7 @@ from portico.model.page import Page
 from portico.query.bind import bind
 from portico.query.bound import Parameter
 from portico.query.coerce import json_coercer, text_coercer
+from portico.query.grouped import refuse_aggregates
 from portico.query.moments import UTC, with_offset
 from portico.query.scoped import CallFunction
 from portico.service import tenancy
@@ -183,7 +184,9 @@ class Functions:
             relations=_relations(table), security=Security(access_control="shared"),
         )  # fmt: skip
         reach = self._plans.reach(caller, named.database)
-        bound = bind(asked.parse(), result, hidden=_hidden(caller.identity, table), limits=self._plans.limits, resolve=reach)
+        query = asked.parse()
+        refuse_aggregates(query, result)
+        bound = bind(query, result, hidden=_hidden(caller.identity, table), limits=self._plans.limits, resolve=reach)
         embedded = tenancy.embedded_rules(bound.query, caller.scope, self._catalog().get)
         values = list(bound.values(asked.values))
         arguments: list[tuple[str, Parameter]] = []

@@ -12,7 +12,7 @@ from portico.query import ast
 from portico.query.names import Reached
 from portico.query.ownership import Resolve
 from portico.service import tenancy
-from portico.service.authorize import effective, require
+from portico.service.authorize import Access, effective, require
 from portico.service.caller import Caller
 
 
@@ -38,12 +38,8 @@ class Reach:
         access = effective(self.caller.identity, collection)
         if not access.visible or not self._is_scoped(collection):
             return None
-        refusal = None
-        try:
-            require(access, Permission.READ)
-        except Forbidden as error:
-            refusal = error
-        return Reached(collection, access.hidden, tuple(self.parse_filter(text) for text in access.row_filters), refusal)
+        filters = tuple(self.parse_filter(text) for text in access.row_filters)
+        return Reached(collection, access.hidden, filters, _refusal(access, Permission.READ), _refusal(access, Permission.AGGREGATE))
 
     def _is_scoped(self, collection: Collection) -> bool:
         """Whether something says whose its documents are, or the scope is everything."""
@@ -52,3 +48,11 @@ class Reach:
         except CollectionNotFound:
             return False
         return True
+
+
+def _refusal(access: Access, permission: Permission) -> Forbidden | None:
+    try:
+        require(access, permission)
+    except Forbidden as error:
+        return error
+    return None

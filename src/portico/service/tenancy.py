@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from portico.model.collection import Collection
 from portico.model.scope import Scope
-from portico.query.bound import BoundQuery, Embedded, Parameter, Predicate
+from portico.query.bound import BoundQuery, Parameter, Predicate, embeds_in
 from portico.query.bound_pipeline import BoundPipeline
 from portico.query.ownership import Resolve, belongs, limiting_rule
 from portico.query.scoped import (
@@ -50,11 +50,10 @@ def rule_for(collection: Collection, scope: Scope, resolve: Resolve) -> ScopeRul
 def embedded_rules(query: BoundQuery, scope: Scope, resolve: Resolve) -> Rules:
     """What limits each collection that `query` includes or joins on the way, at any level. Raises as `rule_for`."""
     found: dict[Collection, ScopeRule] = {}
-    for output in query.outputs:
-        if isinstance(output, Embedded):
-            reached = [output.query.collection, *([output.join.collection] if output.join is not None else [])]
-            found.update({collection: rule_for(collection, scope, resolve) for collection in reached})
-            found.update(embedded_rules(output.query, scope, resolve))
+    for embedded in embeds_in(query):
+        reached = [embedded.query.collection, *([embedded.join.collection] if embedded.join is not None else [])]
+        found.update({collection: rule_for(collection, scope, resolve) for collection in reached})
+        found.update(embedded_rules(embedded.query, scope, resolve))
     return found or NO_RULES
 
 
@@ -84,10 +83,14 @@ def export(query: BoundQuery, rule: ScopeRule, embedded: Rules = NO_RULES) -> Ex
     return Export(replace(query, limit=None, offset=None, keyset=None, count=None), rule, embedded)
 
 
-def aggregate(query: BoundPipeline, rule: ScopeRule, lookups: tuple[Limited, ...]) -> Aggregate:
-    """An aggregation; `lookups` limit the collections that it looks up in, each with the service's row filters."""
+def aggregate(query: BoundPipeline, rule: ScopeRule, lookups: tuple[Limited, ...], embedded: Rules = NO_RULES) -> Aggregate:
+    """An aggregation.
+
+    Args:
+        lookups: limit the collections that it looks up in, each with the service's row filters. embedded: those that its values are of.
+    """
     assert len(lookups) == len(query.lookups), "every collection that is looked up in is limited"
-    return Aggregate(query, rule, lookups)
+    return Aggregate(query, rule, lookups, embedded)
 
 
 def limited(rule: ScopeRule, predicate: Predicate | None) -> Limited:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from portico.engines.base import Call
+from portico.engines.postgres.aggregation import aggregate
 from portico.engines.postgres.bulk import BulkChanges
 from portico.engines.postgres.changes import Changes
 from portico.engines.postgres.creates import Creates, key_is_known
 from portico.engines.postgres.grammar import PostgresGrammar
-from portico.engines.postgres.pipelines import aggregate
 from portico.engines.postgres.reads import Reads, parameters_of
 from portico.engines.postgres.statement import Statement
 from portico.engines.postgres.upserts import Upserts
@@ -170,7 +170,7 @@ def bounded(plan: ListPage) -> bool:
         return False
     if tenant is not None:
         fixed.add(tenant)
-    own = [item.target for item in query.order if item.target.within is None and not item.target.steps]
+    own = [item.target for item in query.order if not item.target.within and not item.target.steps]
     order = [target.field.name for target in own if target.field is not None]
     if len(order) != len(query.order):
         return False

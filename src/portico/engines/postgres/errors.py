@@ -75,7 +75,7 @@ def fields_of(error: asyncpg.PostgresError, collection: Collection | None) -> li
 def _constrained(collection: Collection, constraint: str) -> tuple[str, ...]:
     """The fields of a key, unique index or foreign key of that name."""
     for relation in collection.relations:
-        if relation.constraint == constraint:
+        if relation.constraint == constraint and relation.through is None:
             return relation.local
     for index in collection.indexes:
         if index.name == constraint:

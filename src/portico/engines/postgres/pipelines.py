@@ -1,4 +1,4 @@
-"""Aggregations on PostgreSQL: its way of writing expressions and accumulators, and the statement around them."""
+"""Aggregations on PostgreSQL: its way of writing expressions and accumulators."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.postgres.grammar import PostgresGrammar
-from portico.engines.postgres.reads import parameters_of, slice_of
-from portico.engines.postgres.rows import Frame, alone
+from portico.engines.postgres.rows import Frame
 from portico.engines.postgres.scoping import guard
-from portico.engines.postgres.statement import Statement, statement
 from portico.engines.postgres.zones import shown_moment
-from portico.engines.sql.pipelines import GATHERED, OVER, Compiler, Gathering, Ranks, Rows
+from portico.engines.sql.embedding import Reaching
+from portico.engines.sql.pipelines import GATHERED, Gathering, Ranks, Rows
 from portico.engines.sql.predicates import Columns, Expression
 from portico.model.collection import Collection
 from portico.model.field import Base, Field, FieldType
 from portico.query.bound import Parameter, Target
 from portico.query.bound_pipeline import Accumulated, Calculation, Place
-from portico.query.limits import MOST_AGGREGATED_BYTES
-from portico.query.scoped import Aggregate, ScopeRule
+from portico.query.scoped import ScopeRule
 
 ZERO: ColumnElement[Any] = sa.literal_column("0")
 FINE: ColumnElement[Any] = sa.literal_column("1.000000000000000000000000000000")
@@ -98,6 +96,9 @@ class PostgresDialect:
 
     def stored(self, target: Target, columns: Columns) -> Expression:
         """A stored value as Portico's own type."""
+        if target.within or target.shows is not None:
+            assert isinstance(self.grammar, Reaching), "statements that look at related documents know whose they are"
+            return self.grammar.reached(target, columns, self.stored)
         assert target.field is not None, "a stored value is a field's"
         if target.steps or target.cast:
             return self.grammar.comparable(target, columns)
@@ -321,30 +322,3 @@ class PostgresDialect:
         found = sa.select(array.label("body"), sa.func.min(inner.c.tenant).label("least"), sa.func.max(inner.c.tenant).label("most"))
         lateral = found.select_from(inner).correlate(source, *self._frame.outer).lateral(f"g{number}")
         return Gathering(source.join(lateral, sa.true()), *(cast("Expression", lateral.c[name]) for name in ("body", "least", "most")))
-
-
-def aggregate(plan: Aggregate, grammar: PostgresGrammar, kind: str) -> Statement:
-    """One call's statement: one row (body, count, more, tenants, over). The body is NULL where it would be too large."""
-    ready, frame = alone(kind)
-    dialect = PostgresDialect(grammar, frame)
-    compiler = Compiler(plan, dialect)
-    rows = compiler.rows().subquery("i")
-    limit = cast("Any", dialect.bind(plan.query.limit))
-    counted = sa.func.count()
-    bodies = sa.func.array_agg(sa.cast(rows.c.body, sa.Text))
-    joined = sa.func.coalesce(sa.func.array_to_string(slice_of(bodies, limit), sa.literal_column("','")), sa.literal_column("''"))
-    size = sa.func.coalesce(sa.func.sum(sa.func.octet_length(sa.cast(rows.c.body, sa.Text))), ZERO)
-    fits = size <= sa.literal_column(str(MOST_AGGREGATED_BYTES))
-    tenants: list[Any] = []
-    for least, most in compiler.tenants:
-        tenants += [sa.func.min(rows.c[least]), sa.func.max(rows.c[most])]
-    over = sa.func.coalesce(sa.func.max(rows.c[OVER]), ZERO) if compiler.bounded else ZERO
-    found = sa.select(
-        sa.case((fits, sa.literal_column("'['").op("||")(joined).op("||")(sa.literal_column("']'")))).label("body"),
-        sa.func.least(counted, limit).label("count"),
-        (counted > limit).label("more"),
-        sa.cast(pg.array(tenants), pg.ARRAY(sa.Text)).label("tenants"),
-        over.label("over"),
-    )
-    result = found.select_from(rows).correlate(*frame.outer).lateral("r")
-    return statement(sa.select(*result.c).select_from(ready, result), parameters_of(plan))

@@ -283,7 +283,7 @@ def _sort_value(target: Target, columns: Columns, grammar: PostgresGrammar) -> C
 
 def pageable(query: BoundQuery) -> bool:
     """Whether a cursor can follow this order: it ends with the key."""
-    own = [item.target for item in query.order if item.target.within is None and not item.target.steps]
+    own = [item.target for item in query.order if not item.target.within and not item.target.steps]
     names = {target.field.name for target in own if target.field is not None}
     return bool(query.collection.primary_key) and names >= set(query.collection.primary_key)
 

@@ -15,6 +15,7 @@ from portico.model.field import Field, FieldType
 from portico.query.bound import Parameter, Target
 from portico.query.bound_pipeline import (
     Accumulated,
+    BoundPipeline,
     Built,
     Calculation,
     Column,
@@ -34,7 +35,7 @@ from portico.query.bound_pipeline import (
     columns_in,
 )
 from portico.query.limits import MOST_GATHERED
-from portico.query.scoped import Aggregate, ScopeRule
+from portico.query.scoped import Limited, ScopeRule
 
 ONE: ColumnElement[Any] = sa.literal_column("1")
 GATHERED: ColumnElement[Any] = sa.literal_column(str(MOST_GATHERED))
@@ -150,17 +151,29 @@ class Dialect(Protocol):
 
 @dataclass(slots=True)
 class Compiler:
-    """Writes one aggregation. `tenants` are the columns that say whose rows went into a row: pairs of a smallest and a largest."""
+    """Writes one aggregation.
 
-    plan: Aggregate
+    Attributes:
+        rule, lookups: how its collection is limited, and those that it looks up in. prefix: of the names of its steps.
+        tenants: the columns that say whose rows went into a row: pairs of a smallest and a largest.
+    """
+
+    query: BoundPipeline
+    rule: ScopeRule
+    lookups: tuple[Limited, ...]
     dialect: Dialect
+    prefix: str = "p"
     tenants: list[tuple[str, str]] = field(default_factory=list)
     bounded: bool = False
     _made: int = 0
 
     def rows(self) -> sa.Select[Any]:
         """The answer's rows in order, and one more: `body`, the tenants' columns, and `OVER` where there are arrays to bound."""
-        query = self.plan.query
+        return self.answered(marked=True).limit(cast("Any", self.dialect.bind(self.query.limit) + ONE))
+
+    def answered(self, *, marked: bool) -> sa.Select[Any]:
+        """Every row of the answer, in order: its `body`, and where it is `marked`, what `rows` carries beside it."""
+        query = self.query
         needed = set(columns_in((query.output, query.order)))
         after: list[set[str]] = []
         for step in reversed(query.steps):
@@ -170,8 +183,7 @@ class Compiler:
         for step, wanted in zip(query.steps, reversed(after), strict=True):
             rows = self._step(step, rows, wanted)
         body = self.dialect.document(self._members(query.output, rows)).label("body")
-        chosen = sa.select(body, *self._marks(rows)).order_by(*self.ordering(query.order, rows))
-        return chosen.limit(cast("Any", self.dialect.bind(query.limit) + ONE))
+        return _select(body, *(self._marks(rows) if marked else ())).order_by(*self.ordering(query.order, rows))
 
     def _members(self, members: tuple[Member, ...], rows: sa.FromClause) -> list[tuple[str, Expression]]:
         found: list[tuple[str, Expression]] = []
@@ -196,7 +208,7 @@ class Compiler:
 
     def _named(self, query: sa.Select[Any]) -> Made:
         self._made += 1
-        return self.dialect.named(query, f"p{self._made}")
+        return self.dialect.named(query, f"{self.prefix}{self._made}")
 
     def _marks(self, rows: sa.FromClause) -> list[ColumnElement[Any]]:
         """What every row carries besides its values."""
@@ -207,8 +219,8 @@ class Compiler:
         return [*(column for column in rows.c if column.key in wanted), *self._marks(rows)]
 
     def _stored(self, wanted: set[str]) -> Made:
-        query = self.plan.query
-        source = self.dialect.rows(query.collection, self.plan.rule, 0)
+        query = self.query
+        source = self.dialect.rows(query.collection, self.rule, 0)
         values = [self.dialect.stored(target, source.columns).label(column.id) for column, target in query.columns if column.id in wanted]
         conditions = list(source.conditions)
         if query.filter is not None:
@@ -329,7 +341,7 @@ class Compiler:
         return sa.select(*self._carried(rows, wanted), *values).select_from(joined)
 
     def _related(self, step: Related, rows: Made, wanted: set[str]) -> sa.Select[Any]:
-        lookup, limited = self.plan.query.lookups[step.lookup], self.plan.lookups[step.lookup]
+        lookup, limited = self.query.lookups[step.lookup], self.lookups[step.lookup]
         collection, number = lookup.collection, step.lookup + 1
         source = self.dialect.rows(collection, limited.rule, number)
         conditions = list(source.conditions)

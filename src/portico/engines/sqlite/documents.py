@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from portico.engines.sql.predicates import Columns, Expression, nullable_key
-from portico.engines.sqlite.grammar import SqliteGrammar, text
+from portico.engines.sqlite.grammar import Found, SqliteGrammar, text
 from portico.engines.sqlite.statement import Binder
 from portico.model.collection import Collection
 from portico.model.field import Base, Field, FieldType
@@ -23,6 +23,12 @@ MASK = "***"
 
 _ONE: ColumnElement[Any] = sa.literal_column("1")
 _TWO: ColumnElement[Any] = sa.literal_column("2")
+
+
+def _known(rows: sa.Select[Any]) -> Expression:
+    """The JSON that a sub-select gives, known as such again. By an operator, since a call takes more of the parser's stack."""
+    return cast("Expression", rows.scalar_subquery().op("->")(text("$")))
+
 
 Member = tuple[ColumnElement[Any], Expression]
 
@@ -46,7 +52,7 @@ class Documents:
             elif output.spread:
                 members.extend(self._spread(output, columns))
             elif output.query.outputs:
-                members.append((sa.literal(output.name), self._embedded(output, columns)))
+                members.append((sa.literal(output.name), self.related(output, columns)))
         return members
 
     @staticmethod
@@ -72,31 +78,58 @@ class Documents:
         return self._grammar.shown(getattr(sa.func, output.aggregate)(value), kind)
 
     def _spread(self, embedded: Embedded, columns: Columns) -> list[Member]:
-        """The members of a related document, each found by itself: in an array of one, since JSON is known as such inside of a call."""
+        """The members of a related document, each found by itself; of several, each in an array of its own."""
         found: list[Member] = []
-        members = self._members(embedded.query, self._grammar.found(embedded, columns).columns)
-        for place, (name, _) in enumerate(members):
+        for place, (name, _) in enumerate(self._members(embedded.query, self._grammar.found(embedded, columns).columns)):
             related = self._grammar.found(embedded, columns)
-            _, value = self._members(embedded.query, related.columns)[place]
-            one = related.select(sa.func.json_array(value)).limit(_ONE).scalar_subquery()
-            found.append((name, sa.func.json(sa.func.substr(one, _TWO, sa.func.length(one) - _TWO))))
+            if embedded.relation.many:
+                rows, theirs = self._cut(embedded.query, related)
+                _, value = self._members(embedded.query, theirs)[place]
+                found.append((name, self._array(rows, value)))
+            else:
+                # In an array of one, since JSON is known as such inside of a call.
+                _, value = self._members(embedded.query, related.columns)[place]
+                one = related.select(sa.func.json_array(value)).limit(_ONE).scalar_subquery()
+                found.append((name, sa.func.json(sa.func.substr(one, _TWO, sa.func.length(one) - _TWO))))
         return found
 
-    def _embedded(self, embedded: Embedded, columns: Columns) -> Expression:
+    def related(self, embedded: Embedded, columns: Columns) -> Expression:
+        """What is answered of related documents: an object or null, an array, or groups of them."""
         query = embedded.query
+        if query.grouped:
+            return self._grouped(embedded, columns)
         related = self._grammar.found(embedded, columns)
-        rows = related.select(self.body(query, related.columns).label("body"))
-        if not embedded.relation.many:
-            limit = self._binder(query.limit) if query.limit is not None else _ONE
-            return sa.func.json(rows.limit(limit).scalar_subquery())
-        rows = rows.order_by(*sort_keys(query.order, related.columns, self._grammar))
-        if query.limit is not None:
-            rows = rows.limit(self._binder(query.limit))
-        if query.offset is not None:
-            rows = rows.offset(self._binder(query.offset))
-        inner = rows.subquery(self._binder.alias("rows"))
-        every = sa.select(text("[").concat(sa.func.coalesce(sa.func.group_concat(inner.c.body, text(",")), text(""))).concat(text("]")))
-        return sa.func.json(every.select_from(inner).scalar_subquery())
+        if embedded.relation.many:
+            rows, theirs = self._cut(query, related)
+            return self._array(rows, self.body(query, theirs), whole=True)
+        limit = self._binder(query.limit) if query.limit is not None else _ONE
+        return _known(related.select(self.body(query, related.columns)).limit(limit))
+
+    def _grouped(self, embedded: Embedded, columns: Columns) -> Expression:
+        rows, limit = self._grammar.groups(embedded, columns), embedded.query.limit
+        assert limit is not None, "groups have a limit"
+        if embedded.relation.many:
+            inner = rows.limit(self._binder(limit)).subquery(self._binder.alias("rows"))
+            return self._array(inner, sa.func.json(inner.c.body))
+        return _known(rows.limit(_ONE))
+
+    def _cut(self, query: BoundQuery, related: Found) -> tuple[sa.Subquery, Columns]:
+        """The related rows in their order, as many as are asked for, and their columns.
+
+        What is made of a row is made of those alone, and outside: SQLite's parser goes no deeper than a hundred symbols.
+        """
+        assert query.limit is not None, "what leads to many documents has a limit"
+        stored = [(name, column.label(f"c{place}")) for place, (name, column) in enumerate(related.columns.items())]
+        rows = related.select(*(cast("Expression", column) for _, column in stored))
+        rows = rows.order_by(*sort_keys(query.order, related.columns, self._grammar)).limit(self._binder(query.limit))
+        inner = (rows if query.offset is None else rows.offset(self._binder(query.offset))).subquery(self._binder.alias("rows"))
+        return inner, {name: cast("Expression", inner.c[column.name]) for name, column in stored}
+
+    @staticmethod
+    def _array(rows: sa.Subquery, value: Any, *, whole: bool = False) -> Expression:
+        """A value of each row in an array. `whole` bodies may be put together of pieces, which are text."""
+        shown = sa.func.json(value) if whole and not isinstance(value, sa.sql.functions.FunctionElement) else value
+        return _known(sa.select(sa.func.json_group_array(shown)).select_from(rows))
 
     def record(self, collection: Collection, columns: Columns, *, masked: bool) -> Expression:
         """The whole row as JSON, by field names; with `masked`, hidden and encrypted fields are not told."""

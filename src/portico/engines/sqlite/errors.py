@@ -32,6 +32,7 @@ _NO_BLOB_IN_JSON = "JSON cannot hold BLOB values"
 _NOT_UTF8 = "Could not decode to UTF-8"
 _FUNCTION_FAILED = "user-defined function raised exception"
 _MISSING = re.compile(r"no such (?:column|table)|has no column named|values were supplied", re.IGNORECASE)
+_TOO_DEEP = re.compile("parser stack overflow|Expression tree is too large")
 _PLACE = re.compile(r"([^\s.,:]+)\.([^\s,]+)")
 
 
@@ -88,6 +89,8 @@ def translate(error: sqlite3.Error, collection: Collection | None = None, *, del
         return SchemaChanged("The database's schema is newer than what is known of it.")
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
         return DatabaseUnavailable("The database is closed.")
+    if _TOO_DEEP.search(str(error)):
+        return OutOfRange("The request nests deeper than SQLite reads.", hint="Include fewer levels, or compute less in one stage.")
     return InternalError("The database refused a statement.", details={"type": type(error).__name__})
 
 

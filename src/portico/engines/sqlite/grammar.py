@@ -98,6 +98,10 @@ class SqliteGrammar:
         """The documents that are related to a row of `columns`; only statements that know whose those are can tell."""
         raise AssertionError(f"nothing limits the documents of {embedded.name} here")
 
+    def groups(self, embedded: Embedded, columns: Columns) -> sa.Select[Any]:  # noqa: ARG002 - the contract's
+        """The groups of related documents, in order, each as its `body`; only statements that know whose those are can tell."""
+        raise AssertionError(f"nothing limits the documents of {embedded.name} here")
+
     def comparable(self, target: Target, columns: Columns) -> Expression:
         """The value of `target` as it is compared and sorted."""
         if target.element:

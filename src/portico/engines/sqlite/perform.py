@@ -12,9 +12,10 @@ from typing import cast
 
 from portico.engines.base import Answer, Call
 from portico.engines.sql.references import taken, unknown_reference
+from portico.engines.sqlite.aggregation import perform_aggregate
 from portico.engines.sqlite.companion_rows import Companion, path_of
 from portico.engines.sqlite.errors import DUPLICATE
-from portico.engines.sqlite.pipelines import perform_aggregate
+from portico.engines.sqlite.pipeline_functions import faults
 from portico.engines.sqlite.plan import SqlitePlan
 from portico.engines.sqlite.reads import ReadStatements
 from portico.engines.sqlite.statement import Statement
@@ -51,7 +52,18 @@ def compare(statements: ReadStatements | WriteStatements, carried: Iterable[Stor
 
 
 def perform_read(connection: sqlite3.Connection, plan: SqlitePlan, call: Call, *, safe: bool = False) -> Answer:
-    """One call of a read."""
+    """One call of a read. Raises PorticoError, sqlite3.Error."""
+    try:
+        return _read(connection, plan, call, safe=safe)
+    except sqlite3.OperationalError as error:
+        # What groups of related documents come to may not fit its type.
+        fault = faults.take()
+        if fault is None:
+            raise
+        raise fault from error
+
+
+def _read(connection: sqlite3.Connection, plan: SqlitePlan, call: Call, *, safe: bool) -> Answer:
     statements = plan.read(call.scope, safe=safe)
     main = statements.main
     if isinstance(plan.query, Aggregate):

@@ -1,37 +1,28 @@
-"""Aggregations on SQLite: its way of writing expressions and accumulators, and the statement around them."""
+"""Aggregations on SQLite: its way of writing expressions and accumulators."""
 
 from __future__ import annotations
 
-import re
-import sqlite3
 from collections.abc import Callable
 from functools import reduce
 from typing import Any, cast
 
 import sqlalchemy as sa
 
-from portico.engines.base import Call
-from portico.engines.sql.bounds import answer_too_large
-from portico.engines.sql.pipelines import Compiler, Gathering, Ranks, Rows
+from portico.engines.sql.embedding import Reaching
+from portico.engines.sql.pipelines import Gathering, Ranks, Rows
 from portico.engines.sql.predicates import Columns, Expression
 from portico.engines.sqlite.documents import join_members
 from portico.engines.sqlite.grammar import SqliteGrammar, text
-from portico.engines.sqlite.pipeline_functions import faults
-from portico.engines.sqlite.reads import ReadStatements
 from portico.engines.sqlite.scoping import Carried, Scoping
 from portico.engines.sqlite.statement import Binder
 from portico.engines.sqlite.storage import is_foreign, is_scaled
-from portico.errors import InternalError, OutOfRange
 from portico.model.collection import Collection
 from portico.model.field import Base, Field, FieldType
-from portico.model.page import Page
 from portico.model.scope import Scope
 from portico.query.bound import Parameter, Target
 from portico.query.bound_pipeline import Accumulated, Calculation, Place
-from portico.query.limits import MOST_AGGREGATED_BYTES
-from portico.query.scoped import Aggregate, ScopeRule
+from portico.query.scoped import ScopeRule
 
-_TOO_DEEP = re.compile("parser stack overflow|Expression tree is too large")
 _LOWER: Any = sa.literal_column("4294967295")
 _HALF: Any = sa.literal_column("32")
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -94,6 +85,9 @@ class SqliteDialect:
 
     def stored(self, target: Target, columns: Columns) -> Expression:
         """A stored value as Portico's own type."""
+        if target.within or target.shows is not None:
+            assert isinstance(self.grammar, Reaching), "statements that look at related documents know whose they are"
+            return self.grammar.reached(target, columns, self.stored)
         assert target.field is not None, "a stored value is a field's"
         kind = target.field.type
         column = columns[target.field.name]
@@ -286,41 +280,3 @@ class SqliteDialect:
             read("l", lambda columns: sa.func.min(columns.tenant)),
             read("m", lambda columns: sa.func.max(columns.tenant)),
         )
-
-
-def compile_aggregate(query: Aggregate, scope: Scope, *, safe: bool) -> ReadStatements:
-    """The rows of an aggregation: body, and the smallest and largest of what each collection's rows carry."""
-    binder = Binder()
-    dialect = SqliteDialect(SqliteGrammar(safe=safe), binder, scope)
-    rows = Compiler(query, dialect).rows()
-    return ReadStatements(binder.statement(rows), None, None, pairs=tuple(dialect.carried))
-
-
-def perform_aggregate(connection: sqlite3.Connection, query: Aggregate, statements: ReadStatements, call: Call) -> Page:
-    """Run an aggregation, and compare whose rows went into it with the scope. Raises PorticoError, sqlite3.Error."""
-    assert statements.main is not None, "an aggregation is a statement"
-    allowed = [carried.allowed(call.scope) if carried is not None else None for carried in statements.pairs]
-    limit = cast("int", call.values[query.query.limit.index])
-    bodies: list[str] = []
-    size = 0
-    faults.take()
-    try:
-        for row in connection.execute(statements.main.sql, statements.main.arguments(call.values, call.scope)):
-            for place, values in enumerate(allowed):
-                if values is not None and any(item is not None and item not in values for item in row[1 + 2 * place : 3 + 2 * place]):
-                    raise InternalError(
-                        "The database gave a row outside of the caller's scope; nothing was answered.", details={"type": "ForeignRow"}
-                    )
-            bodies.append(row[0])
-            size += len(row[0])
-            if size > MOST_AGGREGATED_BYTES:
-                raise answer_too_large()
-    except sqlite3.Error as error:
-        fault = faults.take()
-        if fault is None and _TOO_DEEP.search(str(error)):
-            fault = OutOfRange("The pipeline's expressions are too deep for SQLite.", hint="Compute parts of them by $addFields before.")
-        if fault is not None:
-            raise fault from error
-        raise
-    more = len(bodies) > limit
-    return Page("[" + ",".join(bodies[:limit]) + "]", min(len(bodies), limit), "more" if more else None)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from portico.engines.sqlite.pipelines import compile_aggregate
+from portico.engines.sqlite.aggregation import compile_aggregate
 from portico.engines.sqlite.reads import ReadStatements, compile_count, compile_export, compile_get, compile_list
 from portico.engines.sqlite.writes import (
     CascadeStatements,
@@ -147,7 +147,7 @@ def compile_plan(
         plan.read(_ANY)
         return plan
     if isinstance(query, Aggregate):
-        rules = (query.rule, *(item.rule for item in query.lookups))
+        rules = (query.rule, *(item.rule for item in query.lookups), *query.embedded.values())
         scoped = _depends_on_scope(*rules)
         # It may look at every document, so it never runs on the loop.
         plan = SqlitePlan(query, query.query.collection, has_triggers, scoped=scoped, slow_until=math.inf)
