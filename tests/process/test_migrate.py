@@ -357,6 +357,46 @@ def test_new_sees_a_reference_that_was_declared_since(request: pytest.FixtureReq
     project.close()
 
 
+@pytest.mark.database
+def test_new_sees_that_somebody_else_is_to_reach_the_documents(postgres_database: PostgresDatabase):
+    bills = {**INVOICES, "fields": [*INVOICES["fields"], {"name": "buyer", "type": "string(255)"}]}
+    project = project_over(postgres_database, collections=[bills])
+
+    def declare(security: dict[str, object]) -> str:
+        """Declare it, and give what `new` writes."""
+        config = yaml.safe_load(project.process.config_file.read_text()) | {"collections": [bills | {"security": security}]}
+        project.process.config_file.write_text(yaml.safe_dump(config))
+        return project.run("new", "secure").stdout.strip()
+
+    def policy() -> str:
+        found = postgres_database.execute("SELECT pg_get_expr(polqual, polrelid) FROM pg_policy WHERE polrelid = 'app.invoices'::regclass")
+        return str(found[0][0]) if found else ""
+
+    try:
+        declare({"tenant_field": "client_id"})
+        project.run("up")
+        assert "Nothing to do" in declare({"tenant_field": "client_id", "hidden": ["number"]})
+        document = yaml.safe_load((project.process.folder / declare({"tenant_field": "buyer"})).read_text())
+        (operation,) = document["operations"]
+        assert operation["set_security"]["security"]["tenant_field"] == "buyer"
+        assert document["down"][0]["set_security"]["security"]["tenant_field"] == "client_id"
+        project.run("up")
+        assert ("buyer" in policy(), "client_id" in policy()) == (True, False)
+        assert "Nothing to do" in declare({"tenant_field": "buyer"})
+        project.write("99990101_000000_rename", {"rename_field": {"collection": "invoices", "name": "buyer", "to": "payer"}})
+        project.run("up")
+        bills["fields"][-1]["name"] = "payer"
+        assert "Nothing to do" in declare({"tenant_field": "payer"})
+        assert "Nothing to do" not in declare({"access_control": "shared"})
+        project.run("up")
+        assert policy() == ""
+        assert "Nothing to do" in declare({"access_control": "shared"})
+        project.run("down")
+        assert "payer" in policy()
+    finally:
+        project.close()
+
+
 def test_a_file_that_was_changed_after_it_ran_is_named(embedded: Project):
     embedded.write("20260101_000000_invoices", {"create_collection": INVOICES})
     embedded.run("up")

@@ -66,11 +66,12 @@ def new(
             written.append(write_file(_folder(directory, config), message, (), (), database=item.name))
             break
         catalog, tables = asyncio.run(read_collections(settings, item.name))
-        checks = _migrator(settings, item).checks()
+        migrator = _migrator(settings, item)
+        checks, policies = migrator.checks(), migrator.policies()
         known = as_stored(catalog.of_database(item.name), tables, ENGINES[item.type].dialect, checks)
-        found = compare(item.declared, tables, known, dialect=item.type, discover=item.discover, checks=checks)
+        found = compare(item.declared, tables, known, dialect=item.type, discover=item.discover, checks=checks, policies=policies)
         if found.operations:
-            down = way_back(changes(found.operations, known))
+            down = way_back(changes(found.operations, {**known, **found.guarded}))
             written.append(write_file(_folder(directory, config), message, found.operations, down, database=item.name, notes=found.notes))
     for path in written:
         typer.echo(str(path))

@@ -12,20 +12,25 @@ from portico.builtin.verify import plain_default
 from portico.engines.postgres.alterations import changed_checks
 from portico.engines.sql.identifiers import APP_SCHEMA
 from portico.engines.sql.operations import column_default, table_of
+from portico.engines.sql.policies import marked_security
 from portico.migrations.planning import ENGINES
 from portico.migrations.stored import type_text
 from portico.model import migration as m
-from portico.model.collection import Collection, Index
+from portico.model.collection import Collection, Index, Security
 from portico.model.field import Field
-from portico.model.migration import Checks, Operation
+from portico.model.migration import Checks, Operation, Policies
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """The operations, those that lose nothing first, and what a reviewer should look at."""
+    """The operations, those that lose nothing first, what a reviewer should look at, and what the database's policies say of collections.
+
+    `guarded` are the collections whose policy is another than the declared one, with the security that it was made of, where that is known.
+    """
 
     operations: tuple[Operation, ...]
     notes: tuple[str, ...]
+    guarded: Mapping[str, Collection]
 
 
 def compare(
@@ -36,19 +41,22 @@ def compare(
     dialect: str,
     discover: Sequence[str],
     checks: Checks | None,
+    policies: Policies | None = None,
 ) -> Differences:
     """The differences between declared collections and the tables that reflection found.
 
     Args:
         declared: the configuration's, of this database. tables: as the engine reflects them. known: the collections as they are served.
-        checks: the check constraints that the database has.
+        checks: the check constraints that the database has. policies: those that are in force; None where there are none to have.
         discover: schemas of tables that are not Portico's own: of those only missing fields are added.
     """
     made: list[Operation] = []
     indexed: list[Operation] = []
     changed: list[Operation] = []
+    secured: list[Operation] = []
     dropped: list[Operation] = []
     notes: list[str] = []
+    guarded: dict[str, Collection] = {}
     missing = [item for item in declared if item.kind == "table" and item.fields and _find(item, tables, discover, dialect) is None]
     made += [m.CreateCollection(item) for item in _by_reference(missing)]
     engine = ENGINES[dialect].dialect
@@ -64,13 +72,17 @@ def compare(
         if not foreign:
             changed += [m.AlterField(item.name, field) for field in comparison.altered()]
             dropped += [m.DropIndex(item.name, name) for name in comparison.extra_indexes()]
+            if policies is not None and (before := _guarded_otherwise(item, table, policies)) is not None:
+                guarded[item.name] = replace(known.get(item.name, item), security=before)
+                secured.append(m.SetSecurity(item.name, item.security))
+                notes.append(f"{item.name}: who reaches its documents changes at once.")
         indexed += [m.AddIndex(item.name, index) for index in comparison.missing_indexes()]
         dropped += [m.DropField(item.name, name) for name in gone]
         if gone:
             notes.append(f"{item.name}: {', '.join(gone)} will be lost with the values.")
         if gone and added:
             notes.append(f"{item.name}: if {gone[0]} was only renamed, write rename_field instead of adding and dropping.")
-    return Differences((*made, *indexed, *changed, *dropped), tuple(notes))
+    return Differences((*made, *indexed, *changed, *secured, *dropped), tuple(notes), guarded)
 
 
 def _find(declared: Collection, tables: Sequence[Collection], discover: Sequence[str], dialect: str) -> Collection | None:
@@ -79,6 +91,18 @@ def _find(declared: Collection, tables: Sequence[Collection], discover: Sequence
         return by_place.get((None, declared.table))
     schemas = (declared.schema,) if declared.schema else (*discover, APP_SCHEMA)
     return next((by_place[schema, declared.table] for schema in schemas if (schema, declared.table) in by_place), None)
+
+
+def _guarded_otherwise(declared: Collection, table: Collection, policies: Policies) -> Security | None:
+    """The security that the table's policy was made of, where that is another than the declared one."""
+    security, place = declared.security, (table.schema, table.table)
+    if place not in policies:
+        scoped = security.access_control in ("tenant", "owner", "relation")
+        return replace(security, access_control="shared", tenant_field=None, owner_field=None, relation=None) if scoped else None
+    before = marked_security(policies[place], security)
+    if security.access_control == "shared":
+        return before if before != security else replace(security, access_control="undeclared")
+    return before if before != security else None
 
 
 def _by_reference(collections: Sequence[Collection]) -> Iterator[Collection]:

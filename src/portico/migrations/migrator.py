@@ -21,7 +21,7 @@ from portico.migrations.planning import Planned, Target, after, plan_down, plan_
 from portico.migrations.postgres import PostgresRunner
 from portico.migrations.sqlite import SqliteRunner, file_lock
 from portico.model.companions import COLLECTIONS, MIGRATIONS
-from portico.model.migration import MIGRATOR, Checks, Migration, Record, Status
+from portico.model.migration import MIGRATOR, Checks, Migration, Policies, Record, Status
 
 Tell = Callable[[str], None]
 """Is told what happens, a line each."""
@@ -73,6 +73,13 @@ class Migrator:
             return None
         with self._engine.connect() as connection:
             return PostgresRunner(connection).checks()
+
+    def policies(self) -> Policies | None:
+        """The policies that the database has in force; None where it has none to have."""
+        if self._engine.dialect.name != "postgresql":
+            return None
+        with self._engine.connect() as connection:
+            return PostgresRunner(connection).policies()
 
     def plan(self, migrations: Sequence[Migration]) -> list[tuple[Migration, Planned]]:
         """What `up` would do now. Nothing is changed. Raises MigrationError as `up`."""

@@ -13,11 +13,12 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from portico.builtin.migrations.roles import assume_owner
 from portico.engines.sql.identifiers import quote
 from portico.engines.sql.operations import Step
+from portico.engines.sql.policies import POLICY
 from portico.errors import MigrationError
 from portico.migrations.batches import Told, change, record, require_companions, restore
 from portico.migrations.faults import state_of
 from portico.model.identity import Actor
-from portico.model.migration import Checks
+from portico.model.migration import Checks, Policies
 
 _JOURNAL = '"portico"."migrations"'
 # A name cannot be looked up by to_regclass before the role that may use the schema is assumed.
@@ -28,6 +29,10 @@ _MAY_BECOME = " AND pg_has_role(session_user, r.oid, 'MEMBER')"
 _VALID = f"SELECT i.indisvalid {_NAMED.replace('WHERE', 'JOIN pg_index i ON i.indexrelid = c.oid WHERE')}"
 _TYPES = f"""SELECT a.attname, format_type(a.atttypid, a.atttypmod)
 {_NAMED.replace("WHERE", "JOIN pg_attribute a ON a.attrelid = c.oid WHERE")} AND a.attnum > 0 AND NOT a.attisdropped"""
+
+_POLICIES = """SELECT n.nspname, c.relname, obj_description(p.oid, 'pg_policy') FROM pg_policy p
+JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relrowsecurity AND c.relforcerowsecurity AND p.polname = :policy"""
 
 _CHECKS = """SELECT n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid) FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -71,6 +76,11 @@ class PostgresRunner:
         for schema, table, name, definition in self.connection.execute(sa.text(_CHECKS)):
             found.setdefault((schema, table), {})[name] = definition
         return found
+
+    def policies(self) -> Policies:
+        """The marks of the policies that are in force."""
+        rows = self.connection.execute(sa.text(_POLICIES), {"policy": POLICY})
+        return {(schema, table): mark for schema, table, mark in rows}
 
     def run(self, step: Step, actor: Actor, progress: object, mark: Mark, advance: Callable[[object], None]) -> None:
         """Run one step on behalf of `actor`; `mark` writes into the journal that it is done, `advance` how far its batches are."""

@@ -177,6 +177,10 @@ Checks = Mapping[tuple[str | None, str], Mapping[str, str]]
 """The definitions of check constraints by name, of each table by schema and name."""
 
 
+Policies = Mapping[tuple[str | None, str], str | None]
+"""What is told of the policy of each table that is under one, by schema and name; None where nothing is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One operation with the collections before and after it, by name. `fresh` are the collections, and the

@@ -25,7 +25,7 @@ from portico.engines.postgres.recording import recorded_of
 from portico.engines.sql.identifiers import APP_SCHEMA, quote
 from portico.engines.sql.operations import UNRECORDED, Operations, Step, column_text, compiled, create_statements, table_of
 from portico.engines.sql.partitions import create_partitions
-from portico.engines.sql.policies import disable_policy, enable_policy
+from portico.engines.sql.policies import POLICY, disable_policy, enable_policy, mark_policy
 from portico.engines.sql.updates import update_parts
 from portico.errors import MigrationError
 from portico.model import migration as m
@@ -133,7 +133,17 @@ def _rename(operation: m.RenameField, change: Change) -> Iterator[Step]:
     table = qualified(change.old)
     field, old, new = change.new.by_name[operation.to], change.old.by_name[operation.name].column, operation.to
     title = f"rename {operation.collection}.{operation.name} to {operation.to}"
-    yield Step(title, tuple(_renaming(change.old, field, old, new)), undo=tuple(_renaming(change.old, field, new, old)), table=table)
+    there, back = (tuple(_renaming(change.old, field, *names)) for names in ((old, new), (new, old)))
+    if change.old.security != change.new.security:
+        # The policy follows its column by itself, what is told of it does not.
+        there, back = (*there, _marked(change.new)), (*back, _marked(change.old))
+    yield Step(title, there, undo=back, table=table)
+
+
+def _marked(collection: Collection) -> str:
+    table = qualified(collection).replace("'", "''")
+    found = f"SELECT FROM pg_policy WHERE polname = '{POLICY}' AND polrelid = '{table}'::regclass"  # a quoted name
+    return f"DO $mark$ BEGIN IF EXISTS ({found}) THEN {mark_policy(collection)}; END IF; END $mark$"
 
 
 def _renaming(collection: Collection, field: Field, old: str, new: str) -> Iterator[str]:

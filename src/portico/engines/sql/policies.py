@@ -7,11 +7,13 @@ evaluates it once for a statement and not for each row.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from portico.engines.sql.identifiers import APP_SCHEMA, quote
 from portico.errors import ConfigurationError
-from portico.model.collection import Collection
+from portico.model.collection import Collection, Security
 from portico.model.field import Base, Field
 
 POLICY = "portico_scope"
@@ -20,6 +22,7 @@ POLICY = "portico_scope"
 _EVERYTHING = "(SELECT current_setting('portico.all', true)) = 'on'"
 _TEXTS = (Base.STRING, Base.TEXT)
 _DEPTH = 8
+_MARKED = ("access_control", "tenant_field", "owner_field", "relation")
 
 
 def enable_policy(collection: Collection, known: Mapping[str, Collection], *, default_schema: str = APP_SCHEMA) -> list[str]:
@@ -42,7 +45,23 @@ def enable_policy(collection: Collection, known: Mapping[str, Collection], *, de
         f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
         f"DROP POLICY IF EXISTS {POLICY} ON {table}",
         f"CREATE POLICY {POLICY} ON {table} USING ({condition}) WITH CHECK ({condition})",
+        mark_policy(collection, default_schema=default_schema),
     ]
+
+
+def mark_policy(collection: Collection, *, default_schema: str = APP_SCHEMA) -> str:
+    """The statement that tells beside a collection's policy what it was made of: the database writes conditions in a form of its own."""
+    mark = json.dumps({name: getattr(collection.security, name) for name in _MARKED}).replace("'", "''")
+    return f"COMMENT ON POLICY {POLICY} ON {_table(collection, default_schema)} IS '{mark}'"
+
+
+def marked_security(mark: str | None, security: Security) -> Security:
+    """`security` with what the mark says of its policy; as it is where there is no mark."""
+    try:
+        told = json.loads(mark or "")
+        return replace(security, **{name: told[name] for name in _MARKED})
+    except (ValueError, KeyError, TypeError):
+        return security
 
 
 def disable_policy(collection: Collection, *, default_schema: str = APP_SCHEMA) -> list[str]:
