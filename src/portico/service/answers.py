@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 from portico.engines.base import Call, Isolation, Transaction
-from portico.errors import SchemaChanged, StaleSnapshot
+from portico.errors import StaleSnapshot
 from portico.model.collection import Collection
 from portico.model.identity import Permission
 from portico.model.page import Changed, Document
@@ -133,26 +133,18 @@ class Answers:
         *,
         deleting: bool = False,
     ) -> T:
-        """Write and read in one transaction; once more with a new catalog where the schema had changed. Nothing is written where the
-        answer would be refused.
-        """
+        """Write and read in one transaction. Nothing is written where the answer would be refused."""
 
         async def work(transaction: Transaction) -> T:
             self._plan(caller, name, permission, included.query)
             return await run(replace(caller, transaction=transaction))
 
-        async def once() -> T:
+        async def written() -> T:
             self._plan(caller, name, permission, included.query)
             isolation: Isolation = "repeatable_read" if deleting else "read_committed"
             return await together(caller, self._writes.engine_of(name), work, isolation=isolation, writer=deleting)
 
-        try:
-            return await once()
-        except SchemaChanged:
-            if caller.transaction is not None:
-                raise
-            await self._documents.reload()
-        return await once()
+        return await self._documents.with_current_schema(caller, name, written)
 
     def _plan(self, caller: Caller, name: str, permission: Permission, query: ast.Query) -> Plan:
         """How a written document is read: by its key, which comes last of the values.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from portico.errors import ConstraintViolated, InvalidParameter, MissingValue, SchemaChanged, WrongType
+from portico.errors import ConstraintViolated, InvalidParameter, MissingValue, WrongType
 from portico.model.collection import Collection
 from portico.model.identity import Permission
 from portico.model.page import Changed, Document
@@ -52,13 +52,7 @@ class BulkChanges:
         if len(bodies) > MOST_TOGETHER:
             raise InvalidParameter(f"At most {MOST_TOGETHER} documents are changed by one call.", hint="Send several calls.")
         changes = await self._read(caller, name, bodies)
-        try:
-            documents = await self._run(caller, name, changes, wish)
-        except SchemaChanged:
-            if caller.transaction is not None:
-                raise
-            await self._documents.reload()
-            documents = await self._run(caller, name, changes, wish)
+        documents = await self._documents.with_current_schema(caller, name, lambda: self._run(caller, name, changes, wish))
         return Changed(len(documents), "[" + ",".join(document.body for document in documents) + "]" if answer else None)
 
     async def _read(self, caller: Caller, name: str, bodies: Sequence[object]) -> list[Keyed]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 from portico.engines.base import Answer, Call
 from portico.errors import DocumentNotFound, InvalidCursor, PorticoError, SchemaChanged
@@ -27,6 +27,8 @@ from portico.service import tenancy
 from portico.service.caller import ALL, Asked, Caller
 from portico.service.coalesce import Coalescer
 from portico.service.plans import Plan, Plans
+
+T = TypeVar("T")
 
 MOST_RELOADS = 4
 
@@ -264,6 +266,18 @@ class Documents:
                 if caller.transaction is not None or not again:
                     raise (error.otherwise or error) from error.__cause__
                 await self.look_again(error, plan.collection, seen)
+        raise AssertionError("the last round returns or raises")
+
+    async def with_current_schema(self, caller: Caller, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` gives, which plans its statements itself; again with a new catalog where they were older than the schema."""
+        for again in range(MOST_RELOADS, -1, -1):
+            seen = self.plans.version
+            try:
+                return await work()
+            except SchemaChanged as error:
+                if caller.transaction is not None or not again:
+                    raise (error.otherwise or error) from error.__cause__
+                await self.look_again(error, self.plans.collection(name), seen)
         raise AssertionError("the last round returns or raises")
 
     async def look_again(self, error: SchemaChanged, collection: Collection, seen: int) -> None:

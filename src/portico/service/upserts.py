@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from portico.engines.base import Call
-from portico.errors import ConstraintViolated, InvalidParameter, SchemaChanged
+from portico.errors import ConstraintViolated, InvalidParameter
 from portico.model.identity import Permission
 from portico.model.page import Document
 from portico.query import ast
@@ -94,13 +94,7 @@ class Upserts:
         def prepare(fields: Body) -> tuple[UpsertPlan, Call]:
             return self._call(caller, name, fields, Shape(tuple(fields), chosen.named(fields), how, wish))
 
-        try:
-            return await self._run(caller, name, concealed, prepare)
-        except SchemaChanged:
-            if caller.transaction is not None:
-                raise
-            await self._documents.reload()
-        return await self._run(caller, name, concealed, prepare)
+        return await self._documents.with_current_schema(caller, name, lambda: self._run(caller, name, concealed, prepare))
 
     async def _run(
         self, caller: Caller, name: str, bodies: Sequence[Body], prepare: Callable[[Body], tuple[UpsertPlan, Call]]

@@ -71,6 +71,9 @@ class Writes:
             raise InvalidParameter(f"At most {MOST_TOGETHER} documents are created by one call.", hint="Import larger sets.")
         if self._plans.collection(name).security.passwords:
             bodies = await self._conceal_all(caller, name, bodies)
+        return await self._documents.with_current_schema(caller, name, lambda: self._create_all(caller, name, bodies, wish))
+
+    async def _create_all(self, caller: Caller, name: str, bodies: Sequence[object], wish: ast.Query) -> list[Document]:
         groups = Groups(len(bodies))
         for place, body in enumerate(bodies):
             with body_at(place):
