@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +27,7 @@ from portico.model.collection import Collection
 from portico.model.scope import EVERYTHING
 from tests.engines.declarations import ANN, BEN, EVE, FAMILY, OF_ANN, OF_BEN, OF_EVE, ROWS, THINGS
 from tests.engines.harness import Harness, OpenHarness, declared
-from tests.servers.postgres import PostgresDatabase
+from tests.servers.postgres import PostgresDatabase, PostgresServer
 
 SECRET = b"a secret of the tests, 32 bytes!"
 
@@ -51,17 +53,38 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, tuple[Collection, ...]], Path]:
+    """Gives an SQLite file with the tables of collections, made once for each name, to be copied."""
+    folder = tmp_path_factory.mktemp("empty")
+
+    def made(name: str, collections: tuple[Collection, ...]) -> Path:
+        path = folder / f"{name}.db"
+        if not path.exists():
+            create_tables(f"sqlite:///{path}", "sqlite", collections)
+        return path
+
+    return made
+
+
 @pytest_asyncio.fixture
-async def open_harness(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenHarness]:
+async def open_harness(
+    backend: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    empty_file: Callable[[str, tuple[Collection, ...]], Path],
+) -> AsyncIterator[OpenHarness]:
     """Opens an engine over fresh tables of the declared collections; it is closed with the test."""
     opened: list[Engine] = []
+    databases: list[PostgresDatabase] = []
 
     async def open_one(*documents: Mapping[str, object], **options: Any) -> Harness:
         collections = declared(*documents)
+        name = f"engines_{hashlib.sha256(repr(documents).encode()).hexdigest()[:12]}"
         engine: Engine
         if backend == "sqlite":
             path = tmp_path / "main.db"
-            create_tables(f"sqlite:///{path}", "sqlite", collections)
+            shutil.copyfile(empty_file(name, collections), path)
 
             async def fetch(sql: str) -> Sequence[Sequence[Any]]:
                 with closing(sqlite3.connect(path)) as connection:
@@ -69,9 +92,14 @@ async def open_harness(backend: str, request: pytest.FixtureRequest, tmp_path: P
 
             engine = SqliteEngine("main", path, secret=SECRET, emit=discard)
         else:
-            database: PostgresDatabase = request.getfixturevalue("postgres_database")
+            server: PostgresServer = request.getfixturevalue("postgres")
             collections = tuple(replace(item, schema=APP_SCHEMA) for item in collections)
-            create_tables(database.dsn("postgres").replace("postgresql://", "postgresql+psycopg://"), "postgresql", collections)
+
+            def prepare(empty: PostgresDatabase) -> None:
+                create_tables(empty.dsn("postgres").replace("postgresql://", "postgresql+psycopg://"), "postgresql", collections)
+
+            database = server.new_database(template=server.create_template(name, prepare))
+            databases.append(database)
 
             async def fetch(sql: str) -> Sequence[Sequence[Any]]:
                 return database.execute(sql)
@@ -84,6 +112,8 @@ async def open_harness(backend: str, request: pytest.FixtureRequest, tmp_path: P
     yield open_one
     for engine in opened:
         await engine.close()
+    for database in databases:
+        database.drop()
 
 
 @pytest_asyncio.fixture

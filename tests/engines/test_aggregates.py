@@ -156,8 +156,7 @@ async def test_expressions(things: Harness) -> None:
 @pytest.mark.parametrize("function", ["$push", "$addToSet"])
 async def test_an_array_of_too_many_values_is_refused(open_harness: OpenHarness, function: str) -> None:
     harness = await open_harness(THINGS)
-    for number in range(1001):
-        await harness.create("things", {"id": number, "number": number})
+    await harness.create_together("things", [{"id": number, "number": number} for number in range(1001)])
     grouped = {"$group": {"_id": None, "x": {function: "$number"}}}
     assert len((await harness.aggregate("things", {"$match": {"id": {"$gt": 0}}}, grouped))[0]["x"]) == 1000
     with pytest.raises(OutOfRange, match="more than 1000 elements"):

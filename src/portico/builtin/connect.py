@@ -17,6 +17,9 @@ from portico.errors import ConfigurationError, DatabaseUnavailable, MigrationErr
 MIGRATION_LOCK = 7_161_637_311_520_005
 """The key of the advisory lock that every migrator of a PostgreSQL database takes."""
 
+SEARCH_LOCK = MIGRATION_LOCK + 1
+"""The key of the one for a transaction that makes or fills what is searched."""
+
 _PAUSE_SECONDS = 0.2
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
+from portico.builtin.connect import SEARCH_LOCK
 from portico.builtin.migrations.roles import assume_owner
 from portico.engines.sql.search_ddl import create_search, fill_search
 from portico.engines.sql.search_sqlite import TABLE
@@ -45,5 +46,7 @@ def _was_made(connection: sa.Connection) -> bool:
 
 
 def _own(connection: sa.Connection) -> None:
+    """Begin a transaction as the owner, and alone: others that run at once would lock what is searched and the tables in another order."""
     if connection.dialect.name == "postgresql":
         assume_owner(connection)
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": SEARCH_LOCK})
