@@ -229,7 +229,7 @@ async def test_a_writer_that_is_held_for_too_long_is_named(path: Path, harness: 
     plan, call = harness.created("things", {"id": 2})
     await transaction.run(plan, call)
     error = await refused(harness.create("things", {"id": 1}))
-    assert error.details["cause"] == "an interactive transaction"
+    assert error.details["cause"] == "a call that writes many documents"
     await transaction.commit()
     assert await harness.create("things", {"id": 1}) is not None
     assert await harness.count("things") == 2
