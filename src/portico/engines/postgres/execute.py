@@ -16,7 +16,7 @@ from portico.engines.postgres.errors import LOST, duplicate_text, reported
 from portico.engines.postgres.estimates import estimate, set_scope
 from portico.engines.postgres.statement import Statement
 from portico.engines.sql.bounds import answer_too_large, too_many_gathered
-from portico.engines.sql.references import taken, unknown_reference
+from portico.engines.sql.references import foreign_row, taken, unknown_reference
 from portico.errors import (
     ForeignTenant,
     InternalError,
@@ -315,11 +315,6 @@ def in_scope(tenants: Iterable[str | None] | None, scope: Scope) -> None:
     for tenant in tenants or ():
         if tenant is not None and tenant not in scope.clients:
             raise foreign_row()
-
-
-def foreign_row() -> InternalError:
-    """The fault that the comparison exists for."""
-    return InternalError("The database gave a row outside of the caller's scope; nothing was answered.", details={"type": "ForeignRow"})
 
 
 def changed(query: Change | Delete, rows: Sequence[asyncpg.Record], call: Call) -> Answer:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from portico.engines.base import HIT_BEGIN, HIT_END, Hit
-from portico.engines.sql.search_words import CLIENT, COLLECTION, LABELS, MARK, OWNER, weights
+from portico.engines.sql.search_words import CLIENT, COLLECTION, LABELS, MARK, OWNER, is_owned, weights
 from portico.model.collection import Search as Declared
 from portico.model.scope import Scope
-from portico.query.scoped import OwnerRule, ParentRule, ScopeRule, Search, Searched
+from portico.query.scoped import Search, Searched
 
 if TYPE_CHECKING:
     from portico.engines.postgres.pool import Connection
@@ -120,13 +120,9 @@ def _scope(item: Searched, scope: Scope) -> str:
     """The words that the documents of a collection have which the scope may see, as the text of a tsquery."""
     words = [_lexeme(COLLECTION + item.collection.name)]
     if item.belongs is not None:
-        kind, ids = (OWNER, scope.users) if scope.users and _owned(item.belongs) else (CLIENT, scope.clients)
+        kind, ids = (OWNER, scope.users) if scope.users and is_owned(item.belongs) else (CLIENT, scope.clients)
         words.append("(" + (" | ".join(_lexeme(kind + text) for text in ids) or _lexeme("nobody")) + ")")
     return " & ".join(words)
-
-
-def _owned(rule: ScopeRule) -> bool:
-    return _owned(rule.rule) if isinstance(rule, ParentRule) else isinstance(rule, OwnerRule)
 
 
 def _lexeme(text: str) -> str:

@@ -1,8 +1,8 @@
-"""How a write is refused for a document outside of its caller's scope: for one that it refers to, or that has its unique values."""
+"""How calls are refused for a document outside of their caller's scope: one that a write refers to or collides with, or that was read."""
 
 from __future__ import annotations
 
-from portico.errors import DuplicateDocument, UnknownReference
+from portico.errors import DuplicateDocument, InternalError, UnknownReference
 from portico.query.scoped import Change, Create
 
 
@@ -15,3 +15,8 @@ def unknown_reference(query: Create | Change) -> UnknownReference:
 def taken(query: Create, message: str) -> DuplicateDocument:
     """The error of an upsert whose unique values belong to a document that its caller may not change: that of any duplicate."""
     return DuplicateDocument(message, details={"fields": list(query.on_conflict)})
+
+
+def foreign_row() -> InternalError:
+    """The fault that the comparison of each row with its caller's scope exists for."""
+    return InternalError("The database gave a row outside of the caller's scope; nothing was answered.", details={"type": "ForeignRow"})

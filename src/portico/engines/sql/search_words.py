@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from portico.model.collection import Search
+from portico.query.scoped import OwnerRule, ParentRule, ScopeRule
 
 MARK = "\x01"
 """Begins the words that nobody can type: no text search parser lets a control character into a word."""
@@ -25,3 +26,8 @@ def labels(search: Search) -> dict[str, int]:
     given: Mapping[str, float] = dict(search.weights)
     steps = weights(search)
     return {name: steps.index(value) if (value := given.get(name, 1.0)) in steps else len(steps) - 1 for name in search.fields}
+
+
+def is_owned(rule: ScopeRule) -> bool:
+    """Whether a collection's documents belong to users, by themselves or by a parent."""
+    return is_owned(rule.rule) if isinstance(rule, ParentRule) else isinstance(rule, OwnerRule)

@@ -9,13 +9,14 @@ from typing import cast
 from portico.engines.base import Call
 from portico.engines.sql.bounds import answer_too_large
 from portico.engines.sql.pipelines import Compiler
+from portico.engines.sql.references import foreign_row
 from portico.engines.sqlite.embedding import EmbeddingGrammar
 from portico.engines.sqlite.grammar import SqliteGrammar
 from portico.engines.sqlite.pipeline_functions import faults
 from portico.engines.sqlite.pipelines import SqliteDialect
 from portico.engines.sqlite.reads import ReadStatements
 from portico.engines.sqlite.statement import Binder
-from portico.errors import InternalError, OutOfRange
+from portico.errors import OutOfRange
 from portico.model.page import Page
 from portico.model.scope import Scope
 from portico.query.limits import MOST_AGGREGATED_BYTES
@@ -45,9 +46,7 @@ def perform_aggregate(connection: sqlite3.Connection, query: Aggregate, statemen
         for row in connection.execute(statements.main.sql, statements.main.arguments(call.values, call.scope)):
             for place, values in enumerate(allowed):
                 if values is not None and any(item is not None and item not in values for item in row[1 + 2 * place : 3 + 2 * place]):
-                    raise InternalError(
-                        "The database gave a row outside of the caller's scope; nothing was answered.", details={"type": "ForeignRow"}
-                    )
+                    raise foreign_row()
             bodies.append(row[0])
             size += len(row[0])
             if size > MOST_AGGREGATED_BYTES:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from portico.engines.base import Answer, Call
-from portico.engines.sql.references import taken, unknown_reference
+from portico.engines.sql.references import foreign_row, taken, unknown_reference
 from portico.engines.sqlite.aggregation import perform_aggregate
 from portico.engines.sqlite.companion_rows import Companion, path_of
 from portico.engines.sqlite.errors import DUPLICATE
@@ -23,7 +23,6 @@ from portico.engines.sqlite.storage import Stored, ordering_text
 from portico.engines.sqlite.writes import BODY, CARRIED, CLIENT, ETAG, KEY, RECORD, WHOLE, WriteStatements
 from portico.errors import (
     ForeignTenant,
-    InternalError,
     PreconditionFailed,
     ReferencedDocument,
     TooManyAffected,
@@ -34,11 +33,6 @@ from portico.model.page import Changed, Document, Page
 from portico.query.scoped import Aggregate, Cascade, Change, Create, Delete, GetByKey, ListPage, OwnerRule, ParentRule
 
 Row = Sequence[Stored]
-
-
-def foreign_row() -> InternalError:
-    """The fault that the comparison exists for."""
-    return InternalError("The database gave a row outside of the caller's scope; nothing was answered.", details={"type": "ForeignRow"})
 
 
 def compare(statements: ReadStatements | WriteStatements, carried: Iterable[Stored], call: Call) -> None:

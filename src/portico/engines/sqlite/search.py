@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from portico.engines.base import HIT_BEGIN, HIT_END, Hit
 from portico.engines.sql.search_sqlite import INDEXES, TABLE, scope_token, stemming
-from portico.engines.sql.search_words import weights
+from portico.engines.sql.search_words import is_owned, weights
 from portico.model.scope import Scope
-from portico.query.scoped import OwnerRule, ParentRule, ScopeRule, Search, Searched
+from portico.query.scoped import Search, Searched
 
 EXCERPT_TOKENS = 24
 _WORDS = "{strong body} : "
@@ -62,13 +62,9 @@ def _scope(item: Searched, scope: Scope) -> str:
     """The words that the documents of a collection have which the scope may see."""
     words = [f'scope : "{scope_token("t", item.collection.name)}"']
     if item.belongs is not None:
-        kind, ids = ("u", scope.users) if scope.users and _owned(item.belongs) else ("c", scope.clients)
+        kind, ids = ("u", scope.users) if scope.users and is_owned(item.belongs) else ("c", scope.clients)
         words.append("scope : (" + (" OR ".join(f'"{scope_token(kind, text)}"' for text in ids) or '"nobody"') + ")")
     return " AND ".join(words)
-
-
-def _owned(rule: ScopeRule) -> bool:
-    return _owned(rule.rule) if isinstance(rule, ParentRule) else isinstance(rule, OwnerRule)
 
 
 def _stemming(item: Searched) -> str:
