@@ -247,6 +247,48 @@ def test_an_index_that_was_left_half_built_is_built_anew(postgres_database: Post
 
 
 @pytest.mark.database
+def test_an_index_of_a_partitioned_table_waits_for_no_lock_that_others_wait_for(postgres_database: PostgresDatabase):
+    project = project_over(postgres_database)
+    parts = {"strategy": "hash", "key": "client_id", "partitions": 4}
+    try:
+        project.write("20260101_000000_invoices", {"create_collection": INVOICES | {"partitioning": parts}})
+        project.run("up")
+        fill(postgres_database, 1_000)
+        project.write("20260102_000000_index", ADD_INDEX)
+        own = "indexrelid::regclass::text NOT LIKE '%pk%' AND indexrelid::regclass::text NOT LIKE '%number%'"
+        of_table = "indrelid IN (SELECT relid FROM pg_partition_tree('app.invoices'))"
+        indexes = f"SELECT indexrelid::regclass::text, indisvalid FROM pg_index WHERE {own} AND {of_table} ORDER BY 1"
+        refusing = "SELECT mode FROM pg_locks WHERE relation = 'app.invoices'::regclass AND mode NOT IN ({})".format(
+            "'AccessShareLock', 'RowExclusiveLock', 'ShareUpdateExclusiveLock'"
+        )
+        with postgres_database.connect() as writer:
+            # The concurrent build of a partition waits for whoever writes to it, and keeps nobody from the table meanwhile.
+            writer.execute("BEGIN")
+            writer.execute("UPDATE app.invoices_p2 SET number = number")
+            running = project.start("up")
+            wait_until(lambda: len(postgres_database.execute(indexes)) == 4, 60, "the part of the third partition")
+            assert postgres_database.execute(refusing) == []
+            fill(postgres_database, 10)
+            kill(postgres_database, running)
+            postgres_database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'migrator'")
+            wait_until(lambda: migrators_gone(postgres_database), what="the end of the migrator's connection")
+            assert False in [valid for _, valid in postgres_database.execute(indexes)]
+            writer.execute("ROLLBACK")
+        project.run("up")
+        built = postgres_database.execute(indexes)
+        assert [valid for _, valid in built] == [True] * 5
+        once = {"name": "once", "fields": ["client_id"], "unique": True}
+        wrong = project.write("20260103_000000_once", {"add_index": {"collection": "invoices", "index": once}})
+        assert "same value" in project.run("up", code=1).stderr
+        assert postgres_database.execute(indexes) == built
+        wrong.unlink()
+        project.run("down")
+        assert postgres_database.execute(indexes) == []
+    finally:
+        project.close()
+
+
+@pytest.mark.database
 def test_killed_between_batches_the_audit_tells_exactly_what_changed(postgres_database: PostgresDatabase):
     project = project_over(postgres_database)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -12,11 +13,12 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from portico.builtin.migrations.roles import assume_owner
 from portico.engines.sql.identifiers import quote
-from portico.engines.sql.operations import Step
+from portico.engines.sql.operations import PARTITIONED, Step
 from portico.engines.sql.policies import POLICY
 from portico.errors import MigrationError
 from portico.migrations.batches import Told, change, record, require_companions, restore
 from portico.migrations.faults import state_of
+from portico.migrations.partitioned import build, remove
 from portico.model.identity import Actor
 from portico.model.migration import Checks, Policies
 
@@ -100,6 +102,10 @@ class PostgresRunner:
         statements = step.undo or ()
         if step.kind == "batches" and step.saved:
             self._restore(step, actor, mark)
+        elif step.kind == "index" and PARTITIONED in step.statements[0]:
+            remove(self.connection, step, shortly=partial(self._shortly, step), alone=partial(self._alone, step))
+            with self.journal():
+                mark()
         elif any(" CONCURRENTLY " in statement for statement in statements):
             for statement in statements:
                 self._alone(step, statement)
@@ -121,6 +127,9 @@ class PostgresRunner:
 
     def _build(self, step: Step) -> None:
         """Build an index beside the traffic; what an attempt before left of it is removed."""
+        if PARTITIONED in step.statements[0]:
+            build(self.connection, step, shortly=partial(self._shortly, step), alone=partial(self._alone, step))
+            return
         valid = self.connection.scalar(sa.text(_VALID), {"name": step.index})
         if valid:
             return
@@ -128,6 +137,15 @@ class PostgresRunner:
             self._alone(step, f"DROP INDEX CONCURRENTLY IF EXISTS {step.index}")
         for statement in step.statements:
             self._alone(step, statement)
+
+    def _shortly(self, step: Step, statement: str) -> None:
+        """Run one statement whose locks are held for a moment."""
+
+        def run() -> None:
+            with self._beside_traffic(step):
+                self._execute(statement)
+
+        self._patiently(run)
 
     def _alone(self, step: Step, statement: str) -> None:
         """Run one statement outside of a transaction. It waits for others' transactions, not they for it."""

@@ -23,8 +23,8 @@ from portico.engines.postgres.alterations import (
 )
 from portico.engines.postgres.recording import recorded_of
 from portico.engines.sql.identifiers import APP_SCHEMA, quote
-from portico.engines.sql.operations import UNRECORDED, Operations, Step, column_text, compiled, create_statements, table_of
-from portico.engines.sql.partitions import create_partitions
+from portico.engines.sql.operations import PARTITIONED, UNRECORDED, Operations, Step, column_text, compiled, create_statements, table_of
+from portico.engines.sql.partitions import create_partitions, is_partitioned
 from portico.engines.sql.policies import POLICY, disable_policy, enable_policy, mark_policy
 from portico.engines.sql.updates import update_parts
 from portico.errors import MigrationError
@@ -164,10 +164,17 @@ def _renaming(collection: Collection, field: Field, old: str, new: str) -> Itera
 def _add_index(operation: m.AddIndex, change: Change) -> Iterator[Step]:
     made = table_of(change.new, change.after, DIALECT)
     index = next(item for item in made.indexes if item.name == operation.index.name)
-    if operation.collection in change.fresh or change.new.partitioning is not None:
-        # A partitioned table cannot have an index built concurrently.
-        dropped = f"DROP INDEX IF EXISTS {quote(change.new.schema or APP_SCHEMA)}.{quote(operation.index.name)}"
-        yield Step(f"index {operation.index.name}", (compiled(CreateIndex(index), DIALECT),), undo=(dropped,), table=qualified(change.new))
+    table = qualified(change.new)
+    name = f"{quote(change.new.schema or APP_SCHEMA)}.{quote(operation.index.name)}"
+    dropped = f"DROP INDEX IF EXISTS {name}"
+    text, title = compiled(CreateIndex(index), DIALECT), f"index {operation.index.name}"
+    if operation.collection in change.fresh:
+        yield Step(title, (text,), undo=(dropped,), table=table)
+        return
+    if is_partitioned(change.new, DIALECT.name):
+        # A partitioned table cannot have an index built concurrently, its partitions can.
+        head, _, rest = text.partition(f" ON {DIALECT.identifier_preparer.format_table(made)} ")
+        yield Step(title, (f"{head}{PARTITIONED}{table} {rest}",), kind="index", undo=(dropped,), table=table, index=name)
         return
     yield index_step(change.new, index)
 
@@ -177,7 +184,10 @@ def _drop_index(operation: m.DropIndex, change: Change) -> Iterator[Step]:
     name = f"{quote(change.old.schema or APP_SCHEMA)}.{quote(operation.name)}"
     made = table_of(change.old, change.before, DIALECT)
     index = next((item for item in made.indexes if item.name == operation.name), None)
-    undo = index_step(change.old, index).statements if index is not None else None
+    undo: tuple[str, ...] | None = None
+    if index is not None:
+        split = is_partitioned(change.old, DIALECT.name)
+        undo = (compiled(CreateIndex(index), DIALECT),) if split else index_step(change.old, index).statements
     yield Step(f"drop index {operation.name}", (f"DROP INDEX {name}",), undo=undo, table=qualified(change.old))
 
 

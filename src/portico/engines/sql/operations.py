@@ -22,6 +22,9 @@ from portico.model.migration import AlterField, Change, DropIndex, collection_of
 UNRECORDED = "run SQL (what it changes leaves no audit rows and no versions)"
 """The title of a step of the author's own SQL."""
 
+PARTITIONED = " ON ONLY "
+"""What the statement of an index says that is built partition by partition."""
+
 Kind = Literal["sql", "index", "batches", "rebuild", "script"]
 
 
