@@ -15,10 +15,10 @@ from portico.api.clients import Clients
 from portico.api.collections import Collections, no_route
 from portico.api.departures import Departures
 from portico.api.errors import error_body, headers_of, status_of
-from portico.api.exchange import JSON, ClientGoneError, Exchange, Receive, Scope, Send, segment
+from portico.api.exchange import JSON, ClientGoneError, Exchange, segment
 from portico.api.history import Histories
 from portico.api.middleware.faults import where
-from portico.api.render import App
+from portico.api.render import App, Receive, Scope, Send
 from portico.api.rest import Rest
 from portico.api.rest.errors import fail as rest_fail
 from portico.api.safe_writes import KEY, PREFER, WRITES, SafeWrites

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 from portico.api.middleware.correlation import HEADER, CorrelationIds, current
+from portico.api.render import Receive, Scope, Send
 from portico.errors import BodyTooLarge, InvalidParameter, MethodNotAllowed, RequestError, UnknownParameter, UnsupportedMediaType
 from portico.model.identity import Actor, Identity
 from portico.service.authenticate import Authenticator
@@ -17,10 +18,6 @@ from portico.service.caller import Asked, Caller, Transaction
 from portico.service.json_body import parse_json
 from portico.service.scope import choose_scope
 from portico.syntax import postgrest
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = (b"content-type", b"application/json")
 VARY = (b"vary", b"Authorization, X-API-Key, X-Client-ID, X-User-ID")

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol, cast
 
 from portico.api.collections import no_route
-from portico.api.exchange import JSON, VARY, Exchange, Receive, Scope, Send, segment
+from portico.api.exchange import JSON, VARY, Exchange, segment
 from portico.api.middleware.correlation import HEADER
-from portico.api.render import Message, envelope, to_json
+from portico.api.render import Message, Receive, Scope, Send, envelope, to_json
 from portico.api.safe_writes import KEY
 from portico.errors import InvalidParameter, MissingValue
 from portico.service.authenticate import Authenticator
