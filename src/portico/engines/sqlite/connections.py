@@ -166,12 +166,12 @@ async def interruptible(connection: sqlite3.Connection, future: Future[T], timeo
         async with asyncio.timeout(timeout):
             return await asyncio.shield(wrapped)
     except TimeoutError:
-        await _stop(connection, future)
+        await _stop(connection, future, wrapped)
         if future.done() and not future.cancelled() and future.exception() is None:
             return future.result()
         raise StatementTimeout("The statement ran longer than allowed and was cancelled.") from None
     except asyncio.CancelledError:
-        await _stop(connection, future)
+        await _stop(connection, future, wrapped)
         raise
     except sqlite3.Error as error:
         if is_interrupted(error):
@@ -179,11 +179,13 @@ async def interruptible(connection: sqlite3.Connection, future: Future[T], timeo
         raise
 
 
-async def _stop(connection: sqlite3.Connection, future: Future[T]) -> None:
+async def _stop(connection: sqlite3.Connection, future: Future[T], wrapped: asyncio.Future[T]) -> None:
     """Interrupt until the thread is through: a statement that had not begun yet would not have noticed."""
+    # Its error is nobody's any more: not asked for, it would be logged.
+    wrapped.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     while not future.done() and not future.cancel():
         connection.interrupt()
-        await asyncio.wait([asyncio.wrap_future(future)], timeout=INTERRUPT_AGAIN_SECONDS)
+        await asyncio.wait([wrapped], timeout=INTERRUPT_AGAIN_SECONDS)
 
 
 def closed() -> DatabaseUnavailable:
