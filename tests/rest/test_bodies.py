@@ -52,6 +52,8 @@ def test_columns_choose_among_those_of_csv_and_the_rest_has_its_default(rest: Wi
         (b"id,title\n9,T\n10,NULL\n", "23502"),
         (b"id,title\n9,T\n,T\n", "22P02"),
         (b"id,title\n9,T\n1,T\n", "23505"),
+        (b"id,title,pages\n9,T,1\n10,T," + b"9" * 5000 + b"\n", "22P02"),
+        (b"id,title,price\n9,T,1\n10,T," + b"9" * 5000 + b"\n", "22P02"),
         (b"id,title,pages\n9,T,1\n10,T,-1\n", "23514"),
     ],
 )

@@ -25,9 +25,17 @@ CREATE FUNCTION public.everybody() RETURNS SETOF app.users LANGUAGE sql STABLE A
 CREATE FUNCTION public.unnamed() RETURNS SETOF public.secrets LANGUAGE sql STABLE AS 'SELECT * FROM public.secrets';
 CREATE FUNCTION public.widen() RETURNS text LANGUAGE sql AS
   $$SELECT set_config('portico.clients', '["north","south"]', true) || set_config('portico.all', 'on', true)$$;
+CREATE FUNCTION public.linger() RETURNS void LANGUAGE plpgsql AS
+  $$BEGIN
+    PERFORM set_config('TimeZone', 'Asia/Tokyo', false), set_config('default_transaction_read_only', 'on', false), pg_advisory_lock(7);
+    CREATE TEMP TABLE left_behind ();
+  END$$;
+CREATE FUNCTION public.session() RETURNS text LANGUAGE sql AS
+  $$SELECT concat_ws(' ', current_setting('TimeZone'), current_setting('default_transaction_read_only'),
+      (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND objid = 7), to_regclass('left_behind'))$$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO appuser;
 """
-NAMED = [{"name": name} for name in ("all_of_it", "as_owner", "everybody", "widen")]
+NAMED = [{"name": name} for name in ("all_of_it", "as_owner", "everybody", "widen", "linger", "session")]
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +129,23 @@ def test_what_a_function_sets_is_not_the_scope_of_the_calls_after_it(tenants: tu
         assert {row["client_id"] for row in rows.json()} == {one.name}, rows.text
         assert not other.knows(rows.text)
     process.client.post(f"/api/db/transaction/{begun}/rollback", headers=one.headers).raise_for_status()
+
+
+@pytest.mark.parametrize("prefer", [{}, {"Prefer": "tx=rollback"}, None])
+def test_what_a_function_does_to_its_session_is_not_there_for_others(
+    tenants: tuple[PorticoProcess, Tenant, Tenant], prefer: dict[str, str] | None
+) -> None:
+    """Commits keep what is set for a session; a rollback keeps its locks. The connection is another caller's next."""
+    process, one, other = tenants
+    if prefer is None:
+        begun = process.client.post("/api/db/transaction/begin", json={}, headers=one.headers).json()["data"]["transaction_id"]
+        inside = one.headers | {"X-Transaction-ID": begun}
+        assert process.client.post("/rest/v1/rpc/linger", json={}, headers=inside).status_code == 204
+        process.client.post(f"/api/db/transaction/{begun}/commit", headers=one.headers).raise_for_status()
+    else:
+        assert process.client.post("/rest/v1/rpc/linger", json={}, headers=one.headers | prefer).status_code == 204
+    for _ in range(3):
+        assert ask(process, other, "POST", "/rpc/session", json={}).json() == "UTC off 0"
 
 
 def test_functions_that_were_not_named_or_run_as_their_owner_are_refused(tenants: tuple[PorticoProcess, Tenant, Tenant]) -> None:

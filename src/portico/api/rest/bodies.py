@@ -14,7 +14,7 @@ from portico.errors import InvalidJson, InvalidParameter, InvalidValue, PorticoE
 from portico.model.field import Base, Field, FieldType
 from portico.query.coerce import text_coercer
 from portico.query.csv_text import Record, read_records
-from portico.query.json_text import read_json
+from portico.query.json_text import MAX_NUMBER_DIGITS, read_json
 from portico.query.literals import read_array
 from portico.query.moments import UTC, with_offset
 from portico.service.functions import Given
@@ -147,7 +147,7 @@ def _typed(kind: FieldType, text: str, name: str) -> object:
         return [_typed(kind.element, str(item), name) for item in read_array(text, name)] if text.lstrip()[:1] == "{" else read_json(text)
     if kind.base is Base.JSON:
         return read_json(text)
-    if kind.base in _NUMERIC and _NUMBER.fullmatch(text):
+    if kind.base in _NUMERIC and len(text) <= MAX_NUMBER_DIGITS and _NUMBER.fullmatch(text):
         return int(text) if text.lstrip("+-").isdigit() else Decimal(text)
     if kind.base is Base.BOOLEAN:
         return text_coercer(kind, name)(text)

@@ -41,6 +41,10 @@ _BEGIN: dict[Isolation, str] = {
     "serializable": "BEGIN ISOLATION LEVEL SERIALIZABLE",
 }
 
+# What was set at the connection's start stays, and so do prepared statements.
+_FORGET = "RESET ALL; SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; DISCARD TEMP"
+_FORGET_SECONDS = 5.0
+
 
 class PostgresTransaction:
     """One transaction and its connection; calls run one at a time, in the order they come."""
@@ -55,6 +59,7 @@ class PostgresTransaction:
         self._open = True
         self._one_call = one_call
         self._broken = False
+        self._called = False
 
     @classmethod
     async def begin(cls, pool: Pool, isolation: Isolation, *, read_only: bool, share: Share, one_call: bool = False) -> PostgresTransaction:
@@ -82,7 +87,7 @@ class PostgresTransaction:
             await self._guarded(self._scoped(call.scope))
             if isinstance(plan, FunctionPlan):
                 # What the function sets may be the scope.
-                self._scope = None
+                self._scope, self._called = None, True
                 return await self._guarded(run_call(self._connection, plan, call, timeout, confined=not self._one_call))
             return await self._guarded(run_alone(self._connection, cast("PostgresPlan", plan), call, timeout))
 
@@ -172,7 +177,7 @@ class PostgresTransaction:
         clean = False
         try:
             status = await self._connection.execute("COMMIT")
-            clean = True
+            clean = await self._forget()
         except LOST as error:
             self._pool.lost(self._connection)
             raise lost(error, writing=self._wrote) from error
@@ -192,11 +197,21 @@ class PostgresTransaction:
             clean = False
             try:
                 await asyncio.wait_for(self._connection.execute("ROLLBACK"), 5)
-                clean = True
+                clean = await self._forget()
             except (*LOST, asyncpg.PostgresError):
                 clean = False
             finally:
                 self._end(clean=clean)
+
+    async def _forget(self) -> bool:
+        """Undo what a function may have done to the session, which outlives the transaction and is others' next. False where that fails."""
+        if not self._called:
+            return True
+        try:
+            await self._connection.execute(_FORGET, timeout=_FORGET_SECONDS)
+        except (*LOST, asyncpg.PostgresError):
+            return False
+        return True
 
     def _end(self, *, clean: bool) -> None:
         if self._open:
