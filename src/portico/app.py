@@ -35,14 +35,14 @@ from portico.observe import fan_out
 from portico.observe.lines import Lines
 from portico.observe.logging import Log, LogOptions, capture_records
 from portico.parts import Service, build
-from portico.service.answering import Answering
-from portico.service.answers import Answers
 from portico.service.batch import Batches
 from portico.service.bulk import BulkChanges
 from portico.service.explain import Explanations
 from portico.service.functions import Functions
 from portico.service.history import History
 from portico.service.imports import Imports
+from portico.service.returning import Returning
+from portico.service.returning_writes import ReturningWrites
 from portico.service.search import Searches
 from portico.service.upserts import Upserts
 from portico.settings import Settings, load
@@ -59,20 +59,20 @@ def assemble(service: Service) -> App:
     functions = Functions(named_functions(settings), service.engines, lambda: service.catalog.current, service.documents.plans)
     bulk = BulkChanges(service.documents, service.writes)
     explanations = Explanations(service.documents, emit=service.emit)
-    answers = Answers(service.documents, service.writes)
-    answering = Answering(answers, service.writes, upserts, bulk)
+    returning = Returning(service.documents, service.writes)
+    returning_writes = ReturningWrites(returning, service.writes, upserts, bulk)
+    http = settings.http
     collections = Collections(
-        service.documents, service.writes, upserts, bulk, imports, explanations, answering, send_timeout=settings.http.send_timeout_seconds
+        service.documents, service.writes, upserts, bulk, imports, explanations, returning_writes, send_timeout=http.send_timeout_seconds
     )
     clients = Clients(collections, service.documents, service.writes, service.authenticator, make_clients=not settings.environment.strict)
-    http = settings.http
     handlers = Handlers(
         collections=collections,
         histories=Histories(History(service.documents, service.writes), collections),
         feeds=service.feeds,
         clients=clients,
-        rest=Rest(service.documents, service.writes, upserts, answers, functions, explanations, service.schemas, service.authenticator),
-        batch=BatchCall(_batches(service, upserts, answering), service.authenticator, most=settings.transactions.batch_operations),
+        rest=Rest(service.documents, service.writes, upserts, returning, functions, explanations, service.schemas, service.authenticator),
+        batch=BatchCall(_batches(service, upserts, returning_writes), service.authenticator, most=settings.transactions.batch_operations),
         transactions=TransactionCalls(service.transactions, service.authenticator, service.cluster.carry),
         search=SearchCall(Searches(service.documents)),
         safe_writes=SafeWrites(service.units, life_seconds=settings.transactions.idempotency_hours * 3600),
@@ -103,7 +103,7 @@ def _control_plane(service: Service) -> App:
     return Front(control, emit=service.emit, max_body_bytes=http.max_body_bytes, max_header_bytes=http.max_header_bytes)
 
 
-def _batches(service: Service, upserts: Upserts, answering: Answering) -> Batches:
+def _batches(service: Service, upserts: Upserts, returning_writes: ReturningWrites) -> Batches:
     limits = service.settings.transactions
     lives = {
         # Who holds SQLite's writer keeps all others from writing.
@@ -111,7 +111,7 @@ def _batches(service: Service, upserts: Upserts, answering: Answering) -> Batche
         for name, engine in service.engines.items()
     }
     most = service.settings.http.max_body_bytes
-    return Batches(service.documents, service.writes, upserts, answering, parse=parse_query, lives=lives, most_bytes=most)
+    return Batches(service.documents, service.writes, upserts, returning_writes, parse=parse_query, lives=lives, most_bytes=most)
 
 
 def _control(service: Service) -> Control:

@@ -18,13 +18,13 @@ from portico.api.render import envelope, page_part
 from portico.api.streams import export, import_documents
 from portico.errors import InvalidParameter, PreconditionFailed, RouteNotFound, TooManyAffected
 from portico.model.page import Changed, Document
-from portico.service.answering import Answering
 from portico.service.bulk import BulkChanges
 from portico.service.caller import Asked, Caller
 from portico.service.documents import Documents, Listed
 from portico.service.explain import Explanations
 from portico.service.imports import Imports
 from portico.service.members import EACH_ITS_OWN
+from portico.service.returning_writes import ReturningWrites
 from portico.service.upserts import Upserts
 from portico.service.writes import Writes
 from portico.syntax import mongo
@@ -47,7 +47,7 @@ class Collections:
         bulk: BulkChanges,
         imports: Imports,
         explanations: Explanations,
-        answering: Answering,
+        returning: ReturningWrites,
         *,
         send_timeout: float,
     ) -> None:
@@ -57,7 +57,7 @@ class Collections:
         self._bulk = bulk
         self._imports = imports
         self._explanations = explanations
-        self._answering = answering
+        self._returning = returning
         self._send_timeout = send_timeout
 
     async def all(self, exchange: Exchange, caller: Caller, name: str) -> None:
@@ -175,7 +175,7 @@ class Collections:
         if wanted is not None:
             one = not isinstance(body, list)
             how, members = (asked.how, asked.members) if asked is not None else (None, EACH_ITS_OWN)
-            made = await self._answering.create(caller, name, [body] if one else cast("list[object]", body), wanted, how, members)
+            made = await self._returning.create(caller, name, [body] if one else cast("list[object]", body), wanted, how, members)
             await created(exchange, made, asked, base, message, one=one)
             return
         if asked is not None and asked.how is not None:
@@ -190,7 +190,7 @@ class Collections:
         await self.made(exchange, await self._writes.create(caller, name, body), base, message, asked)
 
     async def _upsert(
-        self, exchange: Exchange, caller: Caller, name: str, body: object, asked: creating.Asked, base: str, message: str
+        self, exchange: Exchange, caller: Caller, name: str, body: object, asked: creating.CreateOptions, base: str, message: str
     ) -> None:
         assert asked.how is not None, "a plain create meets nothing"
         if isinstance(body, list):
@@ -203,7 +203,7 @@ class Collections:
             await creating.merged(exchange, document, asked)
 
     @staticmethod
-    async def all_made(exchange: Exchange, made: Sequence[Document], asked: creating.Asked | None = None) -> None:
+    async def all_made(exchange: Exchange, made: Sequence[Document], asked: creating.CreateOptions | None = None) -> None:
         """Answer documents that were created together, in order."""
         text = "[" + ",".join(document.body for document in made) + "]"
         applied = asked.applied_header if asked is not None else ()
@@ -211,7 +211,7 @@ class Collections:
         await exchange.answer(201, body, JSON, VARY, *applied)
 
     @staticmethod
-    async def made(exchange: Exchange, document: Document, base: str, message: str, asked: creating.Asked | None = None) -> None:
+    async def made(exchange: Exchange, document: Document, base: str, message: str, asked: creating.CreateOptions | None = None) -> None:
         """Answer a document that was created."""
         location = creating.location(base, document)
         tag = (b"etag", b'"' + (document.etag or "").encode() + b'"')
@@ -231,7 +231,7 @@ class Collections:
         etag = await self.condition(exchange, caller, name, key)
         if wanted is not None:
             replacing = exchange.method == "PUT"
-            text = await self._answering.change(caller, name, key, body, wanted, etag=etag, replacing=replacing)
+            text = await self._returning.change(caller, name, key, body, wanted, etag=etag, replacing=replacing)
             message = "Document replaced successfully" if replacing else "Document updated successfully"
             await exchange.answer(200, envelope(text, message, exchange.correlation_id), JSON, VARY)
             return
@@ -265,7 +265,7 @@ class Collections:
             if most is not None and len(body) > most:
                 raise TooManyAffected(f"The change would touch more than {most} documents.", details={"max_affected": most})
         if wanted is not None:
-            changed = await self._answering.update_where(caller, name, asked, body, wanted, most=most)
+            changed = await self._returning.update_where(caller, name, asked, body, wanted, most=most)
         elif isinstance(body, list):
             changed = await self._bulk.update_all(caller, name, body, answer=answer)
         else:
@@ -276,7 +276,7 @@ class Collections:
         most, answer = self._preferences(exchange)
         asked, wanted = filtered(exchange, answer=answer)
         if wanted is not None:
-            changed = await self._answering.delete_where(caller, name, asked, wanted, most=most)
+            changed = await self._returning.delete_where(caller, name, asked, wanted, most=most)
         else:
             changed = await self._writes.delete_where(caller, name, asked, most=most, answer=answer)
         await self.changed(exchange, changed, f"{changed.count} documents deleted successfully")

@@ -21,7 +21,7 @@ MOST_NAMES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CreateOptions:
     """What a create asks for. `how` is None where it only creates."""
 
     how: OnConflict | None
@@ -34,7 +34,7 @@ class Asked:
         return ((b"preference-applied", ", ".join(self.applied).encode()),) if self.applied else ()
 
 
-def asked(exchange: Exchange, known: frozenset[str] | None = PARAMETERS) -> Asked | None:
+def asked(exchange: Exchange, known: frozenset[str] | None = PARAMETERS) -> CreateOptions | None:
     """What the request asks for; None for a plain create, which costs nothing to tell.
 
     Args:
@@ -50,7 +50,7 @@ def asked(exchange: Exchange, known: frozenset[str] | None = PARAMETERS) -> Aske
     return read(exchange.parameters(PARAMETERS), exchange.prefer())
 
 
-def read(parameters: Mapping[str, str], prefer: Mapping[str, str]) -> Asked:
+def read(parameters: Mapping[str, str], prefer: Mapping[str, str]) -> CreateOptions:
     """What parameters and preferences say of a create. Raises InvalidParameter."""
     resolution = _preference(prefer, "resolution", tuple(_RESOLUTIONS))
     missing = _preference(prefer, "missing", ("default", "null"))
@@ -62,7 +62,7 @@ def read(parameters: Mapping[str, str], prefer: Mapping[str, str]) -> Asked:
         )
     how = OnConflict(_RESOLUTIONS[resolution], fields) if resolution is not None else None
     applied = [f"{name}={value}" for name, value in (("resolution", resolution), ("missing", missing)) if value is not None]
-    return Asked(how, Members(_names(parameters, "columns"), cast("Missing | None", missing)), tuple(applied))
+    return CreateOptions(how, Members(_names(parameters, "columns"), cast("Missing | None", missing)), tuple(applied))
 
 
 def _preference(prefer: Mapping[str, str], name: str, known: tuple[str, ...]) -> str | None:
@@ -92,7 +92,7 @@ def location(base: str, document: Document) -> bytes:
     return f"{base}/{quote(document.key or '', safe=',%')}".encode()
 
 
-async def upserted(exchange: Exchange, documents: Sequence[Document | None], asked_for: Asked) -> None:
+async def upserted(exchange: Exchange, documents: Sequence[Document | None], asked_for: CreateOptions) -> None:
     """Answer the documents of an array that were created or merged, in order: 201 where any was created, else 200."""
     written = [document for document in documents if document is not None]
     created = sum(document.created for document in written)
@@ -102,7 +102,7 @@ async def upserted(exchange: Exchange, documents: Sequence[Document | None], ask
     await exchange.answer(201 if created else 200, body, JSON, VARY, *asked_for.applied_header)
 
 
-async def merged(exchange: Exchange, document: Document | None, asked_for: Asked) -> None:
+async def merged(exchange: Exchange, document: Document | None, asked_for: CreateOptions) -> None:
     """Answer one document that was there already: as it is now, or null where it was left as it is."""
     if document is None:
         body = envelope(b"null", "The document exists already and was left as it is", exchange.correlation_id)

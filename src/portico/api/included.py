@@ -10,8 +10,8 @@ from portico.api.render import envelope
 from portico.errors import InvalidParameter, UnknownParameter
 from portico.model.page import Document
 from portico.query import ast
-from portico.service.answers import Included
 from portico.service.caller import Asked
+from portico.service.returning import Included
 from portico.syntax import postgrest
 
 CLAUSES = frozenset({"select", "include"})
@@ -60,7 +60,7 @@ def changed(exchange: Exchange, *, answer: bool) -> tuple[Asked, Included | None
 
 
 async def created(
-    exchange: Exchange, made: Sequence[Document | None], asked: creating.Asked | None, base: str, message: str, *, one: bool
+    exchange: Exchange, made: Sequence[Document | None], asked: creating.CreateOptions | None, base: str, message: str, *, one: bool
 ) -> None:
     """Answer what was created or merged: `one` document where the body was no array."""
     if not one:

@@ -18,11 +18,11 @@ from portico.errors import BodyTooLarge, InvalidParameter, InvalidRequest, Inval
 from portico.model.identity import Permission
 from portico.query import ast
 from portico.query.json_text import check_depth, read_json, write_json
-from portico.service.answering import Answering
-from portico.service.answers import Included
 from portico.service.caller import Asked, Caller
 from portico.service.conflicts import OnConflict
 from portico.service.documents import Documents
+from portico.service.returning import Included
+from portico.service.returning_writes import ReturningWrites
 from portico.service.upserts import Upserts
 from portico.service.writes import Writes
 
@@ -81,7 +81,7 @@ class Batches:
     """Runs batches.
 
     Args:
-        documents, writes, upserts, answering: the pipelines. parse: reads a query. lives: seconds that a batch may take, by database.
+        documents, writes, upserts, returning: the pipelines. parse: reads a query. lives: seconds that a batch may take, by database.
         most_bytes: what the references of a batch may bring in, all together.
     """
 
@@ -90,7 +90,7 @@ class Batches:
         documents: Documents,
         writes: Writes,
         upserts: Upserts,
-        answering: Answering,
+        returning: ReturningWrites,
         *,
         parse: ParseQuery,
         lives: Mapping[str, float],
@@ -99,7 +99,7 @@ class Batches:
         self._documents = documents
         self._writes = writes
         self._upserts = upserts
-        self._answering = answering
+        self._returning = returning
         self._parse = parse
         self._lives = lives
         self._most_bytes = most_bytes
@@ -174,7 +174,7 @@ class Batches:
 
     async def _answered(self, caller: Caller, operation: Operation, body: object, references: References) -> str:
         """A write whose documents are read after it."""
-        name, run = operation.collection, self._answering
+        name, run = operation.collection, self._returning
         asked = self._parse(references.resolve(operation.query))
         query = asked.parse()
         wanted = Included(ast.Query(select=query.select), asked.values)

@@ -8,12 +8,12 @@ from portico.api.rest import writes as changing
 from portico.api.rest.description import describe
 from portico.api.rest.names import DEFAULT_PROFILE, collection_name, profile_of
 from portico.errors import MethodNotAllowed, RouteNotFound
-from portico.service.answers import Answers
 from portico.service.authenticate import Authenticator
 from portico.service.caller import Caller
 from portico.service.documents import Documents
 from portico.service.explain import Explanations
 from portico.service.functions import Functions
+from portico.service.returning import Returning
 from portico.service.schemas import Schemas
 from portico.service.upserts import Upserts
 from portico.service.writes import Writes
@@ -26,7 +26,7 @@ class Rest:
     """Handlers of PostgREST's wire. Each answers its exchange; errors are raised to the dispatcher.
 
     Args:
-        documents, writes, upserts, answers, functions, explanations: the service's pipelines.
+        documents, writes, upserts, returning, functions, explanations: the service's pipelines.
         schemas: what a caller may know of. authenticator: says who calls.
     """
 
@@ -35,7 +35,7 @@ class Rest:
         documents: Documents,
         writes: Writes,
         upserts: Upserts,
-        answers: Answers,
+        returning: Returning,
         functions: Functions,
         explanations: Explanations,
         schemas: Schemas,
@@ -44,7 +44,7 @@ class Rest:
         self._documents = documents
         self._functions = functions
         self._explanations = explanations
-        self._creating = changing.Creating(writes, upserts, answers)
+        self._creating = changing.Creating(writes, upserts, returning)
         self._schemas = schemas
         self._authenticator = authenticator
 

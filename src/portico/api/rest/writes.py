@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
 from portico.api import creating
+from portico.api.creating import CreateOptions
 from portico.api.exchange import Exchange
 from portico.api.included import included, split
 from portico.api.rest.bodies import rows_body
@@ -21,9 +22,9 @@ from portico.errors import InvalidJson, InvalidParameter, TooManyAffected, Unkno
 from portico.model.collection import Collection
 from portico.model.page import Changed, Document
 from portico.query import ast
-from portico.service.answers import Answers, Included, anything
 from portico.service.caller import EVERY_FIELD, KEY_ALONE, Asked, Caller
 from portico.service.conflicts import OnConflict
+from portico.service.returning import Included, Returning, anything
 from portico.service.upserts import Upserts
 from portico.service.validate import same_key_value
 from portico.service.writes import Writes
@@ -83,13 +84,13 @@ class Creating:
 
     writes: Writes
     upserts: Upserts
-    answers: Answers
+    returning: Returning
 
-    async def make(self, caller: Caller, name: str, rows: Sequence[object], asked: creating.Asked, wish: Wish) -> list[Document | None]:
+    async def make(self, caller: Caller, name: str, rows: Sequence[object], asked: CreateOptions, wish: Wish) -> list[Document | None]:
         """Create or upsert the rows, all or none; None for one that was there and left as it is."""
         if wish.included is None:
             return await self._written(caller, name, rows, asked, wish)
-        return await self.answers.of_created(caller, name, wish.included, lambda inside: self._written(inside, name, rows, asked, wish))
+        return await self.returning.of_created(caller, name, wish.included, lambda inside: self._written(inside, name, rows, asked, wish))
 
     async def put(self, caller: Caller, name: str, row: object, wish: Wish) -> list[Document | None]:
         """Upsert the one row."""
@@ -97,9 +98,9 @@ class Creating:
         async def write(inside: Caller) -> list[Document | None]:
             return [await self.upserts.upsert(inside, name, row, OnConflict("merge"), wish=wish.query)]
 
-        return await (write(caller) if wish.included is None else self.answers.of_created(caller, name, wish.included, write))
+        return await (write(caller) if wish.included is None else self.returning.of_created(caller, name, wish.included, write))
 
-    async def _written(self, caller: Caller, name: str, rows: Sequence[object], asked: creating.Asked, wish: Wish) -> list[Document | None]:
+    async def _written(self, caller: Caller, name: str, rows: Sequence[object], asked: CreateOptions, wish: Wish) -> list[Document | None]:
         if asked.how is not None:
             return await self.upserts.upsert_all(caller, name, rows, asked.how, asked.members, wish=wish.query)
         bodies = self.upserts.chosen(caller, name, rows, asked.members).bodies
@@ -238,7 +239,7 @@ async def change(exchange: Exchange, caller: Caller, collection: Collection, pip
                 changed = await write(caller)
                 shown = changed.count
             else:
-                changed, shown = await pipelines.answers.of_changed(caller, collection.name, wish.included, write)
+                changed, shown = await pipelines.returning.of_changed(caller, collection.name, wish.included, write)
     except TooManyAffected as error:
         raise _single_error(wish, error) from error
     await _answer_change(exchange, changed, wish, shown, offset_of_range=True)
@@ -253,7 +254,7 @@ async def delete(exchange: Exchange, caller: Caller, name: str, pipelines: Creat
             changed = await pipelines.writes.delete_where(caller, name, asked, most=_most(wish), answer=wish.shown, wish=wish.query)
             shown = changed.count
         else:
-            changed, shown = await pipelines.answers.of_deleted(caller, name, asked, wish.included, most=_most(wish))
+            changed, shown = await pipelines.returning.of_deleted(caller, name, asked, wish.included, most=_most(wish))
     except TooManyAffected as error:
         raise _single_error(wish, error) from error
     await _answer_change(exchange, changed, wish, shown, offset_of_range=False)

@@ -48,7 +48,7 @@ class Included:
     approve: Callable[[int], None] = anything
 
 
-class Answers:
+class Returning:
     """Runs writes and reads what they answer. `documents` and `writes` are the pipelines."""
 
     def __init__(self, documents: Documents, writes: Writes) -> None:

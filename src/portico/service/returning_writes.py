@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from portico.model.page import Changed, Document
-from portico.service.answers import Answers, Included
 from portico.service.bulk import BulkChanges
 from portico.service.caller import KEY_ALONE, Asked, Caller
 from portico.service.conflicts import OnConflict
 from portico.service.members import EACH_ITS_OWN, Members
+from portico.service.returning import Included, Returning
 from portico.service.upserts import Upserts
 from portico.service.writes import Writes
 
 
-class Answering:
-    """Runs them; `answers` reads what was written in the same transaction."""
+class ReturningWrites:
+    """Runs them; `returning` reads what was written in the same transaction."""
 
-    def __init__(self, answers: Answers, writes: Writes, upserts: Upserts, bulk: BulkChanges) -> None:
-        self._answers = answers
+    def __init__(self, returning: Returning, writes: Writes, upserts: Upserts, bulk: BulkChanges) -> None:
+        self._returning = returning
         self._writes = writes
         self._upserts = upserts
         self._bulk = bulk
@@ -42,7 +42,7 @@ class Answering:
                 return [await self._writes.create(inside, name, chosen[0], wish=KEY_ALONE)]
             return await self._writes.create_all(inside, name, chosen, wish=KEY_ALONE)
 
-        return await self._answers.of_created(caller, name, wanted, write)
+        return await self._returning.of_created(caller, name, wanted, write)
 
     async def change(
         self, caller: Caller, name: str, key: tuple[str, ...], body: object, wanted: Included, *, etag: str | None, replacing: bool
@@ -53,7 +53,7 @@ class Answering:
         async def write(inside: Caller) -> Document:
             return await change(inside, name, key, body, etag=etag)
 
-        document = await self._answers.of_one(caller, name, key, wanted, write)
+        document = await self._returning.of_one(caller, name, key, wanted, write)
         return document.body if document is not None else "null"
 
     async def update_where(self, caller: Caller, name: str, asked: Asked, body: object, wanted: Included, *, most: int | None) -> Changed:
@@ -64,8 +64,8 @@ class Answering:
                 return await self._bulk.update_all(inside, name, body, answer=True, wish=KEY_ALONE)
             return await self._writes.update_where(inside, name, asked, body, most=most, answer=True, wish=KEY_ALONE)
 
-        return (await self._answers.of_changed(caller, name, wanted, write))[0]
+        return (await self._returning.of_changed(caller, name, wanted, write))[0]
 
     async def delete_where(self, caller: Caller, name: str, asked: Asked, wanted: Included, *, most: int | None) -> Changed:
         """Delete every document that matches."""
-        return (await self._answers.of_deleted(caller, name, asked, wanted, most=most))[0]
+        return (await self._returning.of_deleted(caller, name, asked, wanted, most=most))[0]
