@@ -105,6 +105,21 @@ def test_what_belongs_to_another_tenant_through_its_parent_is_not_imported(shop:
     assert len(listed(shop, "order_lines", "id=gte.5000")) == MANY
 
 
+def test_what_names_no_parent_is_nobodys_and_refused_however_it_is_created(shop: Shop) -> None:
+    for headers, path, body in (
+        (shop.acme, "/api/db/order_lines", {"id": 5900}),
+        (shop.acme, "/api/db/order_lines", [{"id": 5900}, {"id": 5901}]),
+        (shop.acme | {"Prefer": "resolution=merge-duplicates"}, "/api/db/order_lines", {"id": 5900}),
+    ):
+        refused = shop.service.client.post(path, json=body, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "unknown_reference"), refused.text
+    imported = load(shop.service, "order_lines", [{"id": 5900 + place} for place in range(MANY)], shop.acme)
+    assert (imported.status_code, imported.json()["error"]["code"]) == (422, "unknown_reference"), imported.text
+    assert listed(shop, "order_lines", "id=gte.5900&id=lt.6100") == []
+    everything = shop.service.client.post("/api/db/order_lines", json={"id": 5900}, headers=shop.all | {"Prefer": "tx=rollback"})
+    assert everything.status_code == 201, everything.text
+
+
 def test_rows_of_several_clients_keep_to_those_that_the_caller_may_act_for(shop: Shop) -> None:
     mixed = [{"id": 7000 + place, "name": "mixed", "client_id": "zeta" if place == 55 else "acme"} for place in range(MANY)]
     refused = load(shop.service, "labels", mixed, shop.acme)

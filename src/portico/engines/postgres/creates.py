@@ -119,7 +119,9 @@ class Creates:
 
     def _allowed(self, plan: Create, source: sa.CTE, ready: sa.CTE) -> list[ColumnElement[bool]]:
         """The new row must be in its call's scope: its tenant's field, or its owner or parent."""
-        columns = {field.name: source.c[f"c_{field.name}"] for field in plan.collection.fields if f"c_{field.name}" in source.c}
+        names = [field.name for field in plan.collection.fields]
+        # Of what the document leaves out nothing is known yet: it names no owner or parent.
+        columns = {name: source.c.get(f"c_{name}", sa.literal_column("NULL")) for name in names}
         scope = Whose(None, sa.cast(source.c.clients, pg.ARRAY(sa.Text)))
         return in_scope(plan.rule, plan.collection, cast("Columns", columns), scope, self.grammar, ready.c.v, source, ready)
 
