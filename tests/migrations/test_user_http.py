@@ -197,3 +197,29 @@ def test_what_only_writes_of_documents_have_is_refused_and_nothing_is_run(servic
         assert refused.json()["error"]["details"] == {"header": next(iter(header)).lower()}
     assert service.client.get("/api/db/migrations", headers=header).status_code == 200
     assert service.client.get("/api/db/schema/invoices").status_code == 404
+
+
+VALUED = {
+    "name": "valued",
+    "fields": [
+        {"name": "id", "type": "integer", "constraints": ["primary_key"]},
+        *({"name": kind, "type": kind} for kind in ("integer", "bigint", "float", "decimal", "date", "datetime", "uuid", "text")),
+    ],
+    "security": {"access_control": "shared"},
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("integer", "five"), ("integer", 1.5), ("bigint", 2**63), ("float", "x"), ("decimal", "x"), ("date", "2026-02-30"), ("text", "a\0")],
+)
+def test_a_value_that_its_field_cannot_hold_is_refused_whatever_the_engine_would_store(
+    service: PorticoProcess, field: str, value: object
+) -> None:
+    data(migrate(service, "valued", {"create_collection": VALUED}), 201)
+    good: dict[str, object] = {"integer": 5, "float": 1, "date": "2026-02-28", "text": "a", "bigint": 2**62}
+    data(service.client.post("/api/db/valued", json={"id": 1}), 201)
+    data(migrate(service, "good", {"update_data": {"collection": "valued", "set": good, "where": {}}}), 201)
+    refused = migrate(service, "bad", {"update_data": {"collection": "valued", "set": {field: value}, "where": {}}})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "migration_failed"), refused.text
+    assert data(service.client.get("/api/db/valued/1?select=integer,float,date,text,bigint")) == good

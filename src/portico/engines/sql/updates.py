@@ -10,10 +10,11 @@ from sqlalchemy.engine.interfaces import Dialect
 
 from portico.engines.sql.identifiers import quote
 from portico.engines.sql.types import MOST_SCALED_DIGITS, SqliteDateTime, SqliteDecimal, SqliteUuid, column_type
-from portico.errors import MigrationError
+from portico.errors import MigrationError, RequestError
 from portico.model.collection import Collection
 from portico.model.field import Base, Field
 from portico.model.migration import UpdateData
+from portico.query.coerce import text_coercer
 from portico.query.json_text import write_json
 
 _FIELD = "$field"
@@ -83,6 +84,9 @@ def _sqlite_value(field: Field, value: object, dialect: Dialect) -> object:
             return SqliteDateTime().process_bind_param(dt.datetime.fromisoformat(str(value)), dialect)
         if base is Base.UUID:
             return SqliteUuid().process_bind_param(str(value), dialect)
-    except (ValueError, InvalidOperation):
+        # SQLite would store anything in any column.
+        if not isinstance(value, bool):
+            text_coercer(field.type, field.name)(str(value))
+    except (ValueError, InvalidOperation, RequestError):
         raise MigrationError(f"A value that update_data gives for {field.name} is not of the type {field.type}.") from None
     return value
