@@ -175,7 +175,15 @@ def test_what_a_function_raises_is_answered_in_its_words(functions: Wire | None,
 
 @pytest.mark.parametrize(
     "detail",
-    ["", "{}", '{"status": 99}', '{"status": 410, "headers": {"Content-Length": "5"}}', '{"status": 410, "headers": {"X": "a\\nb"}}'],
+    [
+        "",
+        "{}",
+        '{"status": 99}',
+        '{"status": 410, "headers": {"Content-Length": "5"}}',
+        '{"status": 410, "headers": {"X": "a\\nb"}}',
+        '{"status": 410, "headers": {"Content-Encoding": "gzip"}}',
+        '{"status": 410, "headers": {"Upgrade": "h2c"}}',
+    ],
 )
 def test_an_answer_that_a_function_wrote_and_that_is_none_is_a_fault_of_it(functions: Wire | None, detail: str):
     if functions is None:

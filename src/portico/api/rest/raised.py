@@ -15,9 +15,10 @@ _STATUS_STATE = re.compile("PT([1-9][0-9]{2})")
 _WHOLE_STATE = "PGRST"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,4000}")
-# What frames an answer, or says who called, is not a function's to set.
+# What frames an answer or belongs to the connection (RFC 9110, 6 and 7.6.1), or says who called, is not a function's to set.
 _OWN_HEADERS = frozenset(
-    {"content-length", "content-type", "transfer-encoding", "connection", "set-cookie", "x-correlation-id", "proxy-status"}
+    {"content-length", "content-type", "content-encoding", "transfer-encoding", "trailer", "te", "connection", "keep-alive", "upgrade"}
+    | {"date", "set-cookie", "x-correlation-id", "proxy-status"}
 )
 _STATUSES = {
     "08": 503, "09": 500, "0L": 403, "0P": 403, "23503": 409, "23505": 409, "25006": 405, "25": 500, "28": 403, "2D": 500, "38": 500,
