@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from portico.engines.records import Recording
+from portico.engines.sqlite import positions, records
 from portico.model.positions import Chain
 from portico.service.verification import Verdict, Verification
 from tests.engines.declarations import THINGS
@@ -37,8 +38,8 @@ class Audit:
 
     async def verify(self, *chains: Chain, head: bytes | None = None, first: int = 1) -> Verdict:
         """Verify it."""
-        records = cast("Recording", self.harness.engine).records
-        return await Verification(records, chains or (CHAIN,), head=head, first=first, advanced=lambda _: None).run()
+        kept = cast("Recording", self.harness.engine).records
+        return await Verification(kept, chains or (CHAIN,), head=head, first=first, advanced=lambda _: None).run()
 
     async def grow(self, first: int = 0, many: int = MANY) -> None:
         """Write documents, each with its audit row, and have them chained."""
@@ -139,3 +140,16 @@ async def test_more_problems_than_are_listed_are_counted(audit: Audit) -> None:
     verdict = await audit.verify()
     assert verdict.found == MANY + 120
     assert len(verdict.problems) == 100
+
+
+async def test_what_is_looked_up_by_position_sorts_nothing(audit: Audit) -> None:
+    """SQLite takes the index that begins with the kind, and sorts every row of it, unless it is kept from that."""
+    if not audit.sqlite:
+        pytest.skip("PostgreSQL's planner knows how many rows share a kind")
+    statements = {"last hash": positions._HASH, "hash before": records._LAST_HASH, "changes": records._CHANGES, "aged": records._AGED}
+    with closing(sqlite3.connect(audit.harness.engine.path)) as connection:  # type: ignore[attr-defined]
+        plans = {
+            name: [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", [1] * text.count("?"))]
+            for name, text in statements.items()
+        }
+    assert [name for name, steps in plans.items() if any("TEMP B-TREE" in step for step in steps)] == []

@@ -34,7 +34,8 @@ _CONDITIONS = {
 _PLACED = f"""SELECT p.position, p.kind, p.row_id, CAST(p.hash AS BLOB), {CONTENT}
 FROM (SELECT * FROM "{POSITIONS_TABLE}" WHERE position > ? ORDER BY position LIMIT ?) p
 LEFT JOIN "{AUDIT_TABLE}" r ON p.kind = '{AUDIT_KIND}' AND r.id = p.row_id ORDER BY p.position"""  # noqa: S608  # constants
-_LAST_HASH = f"""SELECT hash FROM "{POSITIONS_TABLE}" WHERE kind = '{AUDIT_KIND}' AND position <= ?
+# A `+` keeps SQLite from the index that begins with the kind, which almost every row shares.
+_LAST_HASH = f"""SELECT hash FROM "{POSITIONS_TABLE}" WHERE +kind = '{AUDIT_KIND}' AND position <= ?
 ORDER BY position DESC LIMIT 1"""  # noqa: S608  # constants
 _NEWEST = f'SELECT coalesce(max(position), 0) FROM "{POSITIONS_TABLE}"'  # noqa: S608  # constants
 _SETTLED = f"""SELECT coalesce(max(row_id), 0) FROM "{POSITIONS_TABLE}" WHERE kind = '{AUDIT_KIND}'"""  # noqa: S608  # constants
@@ -42,9 +43,9 @@ _UNPLACED = f"""SELECT part.id, EXISTS (SELECT 1 FROM "{POSITIONS_TABLE}" p WHER
 FROM (SELECT id FROM "{AUDIT_TABLE}" WHERE id > ? ORDER BY id LIMIT ?) part"""  # noqa: S608  # constants
 _CHANGES = f"""SELECT p.position, r.at, r.correlation_id, r.collection, r.operation, r.document_key, r.document_client, r.document_user,
  r.before, r.after, r.id IS NULL FROM "{POSITIONS_TABLE}" p LEFT JOIN "{AUDIT_TABLE}" r ON r.id = p.row_id
-WHERE p.position > ? AND p.position <= ? AND p.kind = '{AUDIT_KIND}' ORDER BY p.position"""  # noqa: S608  # constants
+WHERE p.position > ? AND p.position <= ? AND +p.kind = '{AUDIT_KIND}' ORDER BY p.position"""  # noqa: S608  # constants
 _AGED = f"""SELECT (SELECT r.at FROM "{AUDIT_TABLE}" r WHERE r.id = p.row_id) FROM "{POSITIONS_TABLE}" p
-WHERE p.position > ? AND p.kind = '{AUDIT_KIND}' ORDER BY p.position LIMIT 1"""  # noqa: S608  # constants
+WHERE p.position > ? AND +p.kind = '{AUDIT_KIND}' ORDER BY p.position LIMIT 1"""  # noqa: S608  # constants
 
 
 class SqliteRecords:
